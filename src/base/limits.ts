@@ -1,0 +1,77 @@
+/** Every bound of the house in one place, each with its reason. Sizes in bytes, times in the unit named last. */
+
+/** A request body. Long contexts with tool results stay under 4 MB; a 4 GB board must hold several at once. */
+export const maxBodyBytes = 4 * 1024 * 1024;
+/** Nesting of a JSON body. Tool schemas reach about 20; `JSON.parse` itself would accept millions and stall. */
+export const maxJsonDepth = 64;
+/** Messages of one chat request. */
+export const maxMessages = 2_000;
+/** A buffered (not streamed) upstream answer, and one event of a stream. */
+export const maxAnswerBytes = 32 * 1024 * 1024;
+export const maxEventBytes = 1024 * 1024;
+
+/** An Authorization header is refused unread above this; real credentials are under 1 KB. */
+export const maxCredentialBytes = 4096;
+/** Caveats of one presented macaroon; every narrowing adds one. */
+export const maxCaveats = 64;
+/** A 402's header block: proxies and clients with 4 KB buffers exist. */
+export const maxChallengeHeaderBytes = 4096;
+
+/** How long an unpaid invoice lives; really sent to the node. */
+export const invoiceExpirySeconds = 600;
+/** Unpaid invoices the node may hold for us: each is state on the node that a stranger made for free. */
+export const maxOpenInvoices = 2_000;
+/** How long the price of a quote is kept for the request that was quoted, counted from the credit. */
+export const pinnedQuoteHours = 24;
+/** How long a credential's balance pays for calls, from its creation. */
+export const credentialDays = 365;
+/** A right preimage whose invoice the node still calls open is looked up again for this long before a 503. */
+export const settlementPatienceMs = 3_000;
+export const settlementRetryMs = 250;
+/** Deadline of one call to the node. */
+export const nodeCallTimeoutMs = 10_000;
+/** Calls to the node at one time; nodes answer slower, not faster, when flooded. */
+export const maxParallelNodeCalls = 16;
+/** Open invoices are looked up this often, whatever the settlement stream says: streams can be half open. */
+export const invoicePollMs = 15_000;
+/** An expired invoice is asked about for this long before we rely on the node's word that it is dead. */
+export const invoiceForgetAfterMs = 60 * 60 * 1000;
+
+/** Commands one transaction holds at most: bounds how long a commit makes others wait. */
+export const maxBatchCommands = 512;
+/** Waiting reserves and quotes. Above it the answer is 503, before any money moves. */
+export const maxQueuedCommands = 4_096;
+/** How often the writer looks at the size of its log, in commands. */
+export const logCheckCommands = 32;
+/** Pages of log (4 KiB) that make a checkpoint worth its two syncs. */
+export const checkpointPages = 1_000;
+/** Pages of log (64 MB) at which writing pauses until a checkpoint has caught up. */
+export const pausePages = 16_000;
+/** How often a full disk is tried again. */
+export const spaceRetryMs = 1_000;
+
+/** Time an upstream has to begin its answer: a cold local model is read from a slow disk first. */
+export const firstByteTimeoutMs = 300_000;
+/** Silence in the middle of an answer after which it counts as broken. */
+export const stallTimeoutMs = 120_000;
+/** A comment is sent on a stream that was quiet for this long, so that proxies keep it open. */
+export const keepAliveMs = 10_000;
+/** Upstream model lists are read again this often. */
+export const modelRefreshMs = 60_000;
+/** Time a model list may take. */
+export const modelListTimeoutMs = 5_000;
+/** A cap no engine exceeds by rounding: past it the upstream is stopped. In percent of the paid cap. */
+export const capTolerancePercent = 110n;
+/** Token counts above this are not believed. */
+export const absurdTokens = 10_000_000;
+
+/** Streams that are still open get this long when the process is told to end. */
+export const drainMs = 8_000;
+
+/** Owner's one-time code: dies after this time or this many tries. */
+export const ownerCodeMinutes = 15;
+export const ownerCodeTries = 5;
+/** An owner's session. */
+export const ownerSessionHours = 12;
+export const minPasswordCharacters = 8;
+export const maxPasswordCharacters = 256;

@@ -1,0 +1,46 @@
+/**
+ * What Hearth asks of a Lightning node. An adapter holds only what is called here; optional abilities are small
+ * interfaces of their own. Every adapter obeys `test/contract/node.ts`.
+ */
+import type { Msat } from "../money/msat.ts";
+
+export type Network = "mainnet" | "testnet" | "signet" | "regtest" | "simnet" | "sandbox";
+
+export type NodeStatus = { network: Network; publicKey: string; alias: string };
+
+export type NewInvoice = { paymentHash: string; bolt11: string; expiresAtMs: number };
+
+/**
+ * - `open`: may still be paid. - `settled`: the payer's money is ours, `paidMsat` of it. - `dead`: can never be paid
+ * any more (cancelled, or expired by the node's own clock). - `unknown`: the node has no such invoice.
+ */
+export type InvoiceState =
+  | { state: "open" }
+  | { state: "settled"; paidMsat: Msat }
+  | { state: "dead" }
+  | { state: "unknown" };
+
+/** One settled invoice, in the order of the node's own counting. `cursor` is where to go on after it. */
+export type Settlement = { paymentHash: string; paidMsat: Msat; cursor: bigint };
+
+export interface Node {
+  /**
+   * Makes an invoice that always carries an amount. `reference` is our random id, kept by the node with the invoice.
+   * May be retried: an invoice nobody was shown simply expires.
+   * @throws AppError `node_unavailable` (retryable) when the node cannot be reached or says no.
+   */
+  createInvoice(input: { amountMsat: Msat; reference: string; memo: string; expirySeconds: number }): Promise<NewInvoice>;
+
+  /** The node's own word on one invoice. Safe to repeat. @throws AppError `node_unavailable`. */
+  lookupInvoice(paymentHash: string): Promise<InvoiceState>;
+
+  /**
+   * Every settlement after `since`, first the past ones, then live, until `signal` fires (ends) or the connection
+   * breaks (throws AppError `node_unavailable`). May repeat, reorder or omit: the caller credits by payment hash and
+   * looks up open invoices besides.
+   */
+  settlements(since: bigint, signal: AbortSignal): AsyncIterable<Settlement>;
+
+  /** @throws AppError `node_unavailable`. */
+  status(): Promise<NodeStatus>;
+}

@@ -34,7 +34,7 @@ export const nodeCallTimeoutMs = 10_000;
 export const maxParallelNodeCalls = 16;
 /** Open invoices are looked up this often, whatever the settlement stream says: streams can be half open. */
 export const invoicePollMs = 15_000;
-/** An expired invoice is asked about for this long before we rely on the node's word that it is dead. */
+/** An invoice the node does not know is asked about for this long after its expiry before its row goes. */
 export const invoiceForgetAfterMs = 60 * 60 * 1000;
 
 /** Commands one transaction holds at most: bounds how long a commit makes others wait. */

@@ -1,0 +1,45 @@
+/** Everything an owner may set, with its default and its limits. The file and the environment both end here. */
+import { z } from "zod";
+
+const port = z.coerce.number().int().min(0).max(65535);
+const satsPerMtok = z.coerce.number().int().min(0).max(1_000_000_000);
+const tokens = z.coerce.number().int().min(1).max(1_000_000);
+
+/** Sats per million tokens. */
+export const priceSchema = z.strictObject({ input_sats_per_mtok: satsPerMtok, output_sats_per_mtok: satsPerMtok });
+
+export const upstreamSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "lower-case letters, digits and dashes"),
+  url: z.url({ protocol: /^https?$/, error: "an http or https URL such as http://127.0.0.1:11434/v1" }),
+  key: z.string().min(1).optional(),
+  cap_field: z.enum(["max_tokens", "max_completion_tokens"]).optional(),
+});
+
+export const configSchema = z.strictObject({
+  data_dir: z.string().min(1),
+  /** The public door. */
+  port: port.default(4402),
+  /** The owner's door. */
+  owner_port: port.default(4403),
+  /** Where buyers reach the public door, if not at its own address; decides what a challenge may offer. */
+  public_url: z.url({ protocol: /^https?$/ }).optional(),
+  node: z.enum(["sandbox"]).default("sandbox"),
+  upstreams: z.array(upstreamSchema).max(64).default([]),
+  prices: z
+    .strictObject({ default: priceSchema.optional(), models: z.record(z.string(), priceSchema).default({}) })
+    .default({ models: {} }),
+  limits: z
+    .strictObject({
+      /** Output tokens of a call whose client names no cap. */
+      default_output_tokens: tokens.default(2_048),
+      max_output_tokens: tokens.default(16_384),
+      /** The least an invoice asks for. */
+      min_price_sats: z.coerce.number().int().min(1).max(100_000).default(10),
+      max_open_invoices: z.coerce.number().int().min(1).max(10_000_000).default(2_000),
+    })
+    .prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;
+export type UpstreamConfig = z.infer<typeof upstreamSchema>;
+export type PriceConfig = z.infer<typeof priceSchema>;

@@ -1,0 +1,49 @@
+/** Whoever can pay, and where money stands. Pure. */
+import { type Msat, msat } from "../money/msat.ts";
+
+/**
+ * `node`: what the Lightning node holds for us; it is the other side of every credit, so it alone goes below zero.
+ * `buyer`: a payer's money. `revenue`: what calls have earned.
+ */
+export type AccountKind = "node" | "buyer" | "revenue";
+
+export type Account = {
+  id: string;
+  kind: AccountKind;
+  debitsPendingMsat: Msat;
+  debitsPostedMsat: Msat;
+  creditsPendingMsat: Msat;
+  creditsPostedMsat: Msat;
+};
+
+export type AccountRow = {
+  id: string;
+  kind: AccountKind;
+  debits_pending_msat: bigint;
+  debits_posted_msat: bigint;
+  credits_pending_msat: bigint;
+  credits_posted_msat: bigint;
+};
+
+export const nodeAccount = "node";
+export const revenueAccount = "revenue";
+
+export function mayGoBelowZero(kind: AccountKind): boolean {
+  return kind === "node";
+}
+
+export function toAccount(row: AccountRow): Account {
+  return {
+    id: row.id,
+    kind: row.kind,
+    debitsPendingMsat: msat(row.debits_pending_msat),
+    debitsPostedMsat: msat(row.debits_posted_msat),
+    creditsPendingMsat: msat(row.credits_pending_msat),
+    creditsPostedMsat: msat(row.credits_posted_msat),
+  };
+}
+
+/** What a new reservation may still take. Not for `node`, which owes by design. */
+export function spendable(account: Account): Msat {
+  return msat(account.creditsPostedMsat - account.debitsPostedMsat - account.debitsPendingMsat);
+}

@@ -1,0 +1,49 @@
+/** Any node with a deadline on each call and a bound on calls at one time. Retries nothing. */
+import { AppError } from "../base/errors.ts";
+import { maxParallelNodeCalls, nodeCallTimeoutMs } from "../base/limits.ts";
+import type { Node } from "./node.ts";
+
+/** First come, first served. */
+class Gate {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#free++;
+    }
+  }
+}
+
+async function withDeadline<T>(work: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new AppError("node_unavailable", "The Lightning node does not answer.", { retryable: true })),
+    nodeCallTimeoutMs,
+  );
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export function boundedNode(node: Node): Node {
+  const gate = new Gate(maxParallelNodeCalls);
+  return {
+    createInvoice: (input) => gate.run(() => withDeadline(node.createInvoice(input))),
+    lookupInvoice: (paymentHash) => gate.run(() => withDeadline(node.lookupInvoice(paymentHash))),
+    status: () => gate.run(() => withDeadline(node.status())),
+    settlements: (since, signal) => node.settlements(since, signal),
+  };
+}

@@ -1,0 +1,160 @@
+/**
+ * Money in, as the rest of the house sees it: make an invoice, ask whether one is paid. *Settled* is the node's word,
+ * never a preimage's.
+ */
+import type { Clock, Random } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
+import { newId } from "../base/ids.ts";
+import { invoiceExpirySeconds, settlementPatienceMs, settlementRetryMs } from "../base/limits.ts";
+import { describeError, log } from "../base/log.ts";
+import type { Node } from "../lightning/node.ts";
+import { type Msat, type Sat, satToMsat } from "../money/msat.ts";
+import type { Writer } from "../store/command.ts";
+import type { Reader } from "../store/reader.ts";
+import { countOpenInvoices, type CreditOutcome, creditInvoice, findInvoice, findInvoiceByQuote, forgetInvoice, openInvoice } from "./commands.ts";
+import type { CreditedInvoice, Invoice, OpenInvoice } from "./invoice.ts";
+
+export type InvoiceRequest = {
+  amountSats: Sat;
+  memo: string;
+  quoteId: string;
+  quoteFingerprint: string;
+  quoteTerms: string;
+  rollsOverFrom: string | undefined;
+  /** Chooses the credential's id once the payment hash is known. Hex. */
+  tokenIdFor(paymentHash: string): string;
+};
+
+/** The node's answer about one invoice, already credited where it says settled. */
+export type Confirmation =
+  | { kind: "credited"; invoice: CreditedInvoice }
+  | { kind: "open" }
+  | { kind: "dead" }
+  | { kind: "unknown" }
+  | { kind: "unreachable" };
+
+export class Payments {
+  readonly #node: Node;
+  readonly #writer: Writer;
+  readonly #reader: Reader;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #boot: bigint;
+  readonly #maxOpen: number;
+  /** Kept here because a count on every 402 would be a scan: a bound on a nuisance may be off by a few. */
+  #open: number;
+  readonly #lookups = new Map<string, Promise<Confirmation>>();
+
+  constructor(parts: { node: Node; writer: Writer; reader: Reader; clock: Clock; random: Random; boot: bigint; maxOpenInvoices: number }) {
+    this.#node = parts.node;
+    this.#writer = parts.writer;
+    this.#reader = parts.reader;
+    this.#clock = parts.clock;
+    this.#random = parts.random;
+    this.#boot = parts.boot;
+    this.#maxOpen = parts.maxOpenInvoices;
+    this.#open = countOpenInvoices(parts.reader);
+  }
+
+  get openInvoices(): number {
+    return this.#open;
+  }
+
+  find(paymentHash: string): Invoice | undefined {
+    return findInvoice(this.#reader, paymentHash);
+  }
+
+  findByQuote(quoteId: string): Invoice | undefined {
+    return findInvoiceByQuote(this.#reader, quoteId);
+  }
+
+  /**
+   * An invoice of the node, with its row on the disk before anybody sees it.
+   * @throws AppError `too_many_invoices`, `node_unavailable`, `busy`, `storage_full`: all before any money moves.
+   */
+  async open(request: InvoiceRequest): Promise<OpenInvoice> {
+    if (this.#open >= this.#maxOpen)
+      throw new AppError("too_many_invoices", `${this.#open} invoices wait for payment; try again when some have expired.`, { retryable: true, retryAfterSeconds: 60 });
+    this.#open++;
+    try {
+      return await this.#make(request);
+    } catch (error) {
+      this.#open--;
+      throw error;
+    }
+  }
+
+  async #make(request: InvoiceRequest): Promise<OpenInvoice> {
+    const createdAtMs = this.#clock.nowMs();
+    const reference = newId("i", createdAtMs, this.#random);
+    const amountMsat = satToMsat(request.amountSats);
+    const made = await this.#node.createInvoice({ amountMsat, reference, memo: request.memo, expirySeconds: invoiceExpirySeconds });
+    const invoice: OpenInvoice = {
+      state: "open",
+      paymentHash: made.paymentHash,
+      reference,
+      bolt11: made.bolt11,
+      amountMsat,
+      tokenId: request.tokenIdFor(made.paymentHash),
+      quoteId: request.quoteId,
+      quoteFingerprint: request.quoteFingerprint,
+      quoteTerms: request.quoteTerms,
+      rollsOverFrom: request.rollsOverFrom,
+      createdAtMs,
+      expiresAtMs: made.expiresAtMs,
+    };
+    await this.#writer.durable(openInvoice, invoice);
+    return invoice;
+  }
+
+  /** Books a settlement the node has told us of. Resolves when it is on the disk. */
+  async credit(paymentHash: string, paidMsat: Msat, cursor?: bigint): Promise<CreditOutcome> {
+    const atMs = this.#clock.nowMs();
+    const outcome = await this.#writer.durable(creditInvoice, {
+      paymentHash, paidMsat, accountId: newId("a", atMs, this.#random), cursor, boot: this.#boot, atMs,
+    });
+    if (outcome.credited === "now") {
+      this.#open = Math.max(0, this.#open - 1);
+      log.info("invoice.credited", { payment_hash: paymentHash, amount_msat: paidMsat });
+    }
+    return outcome;
+  }
+
+  async forget(paymentHash: string): Promise<void> {
+    const { forgotten } = await this.#writer.durable(forgetInvoice, { paymentHash });
+    if (forgotten) this.#open = Math.max(0, this.#open - 1);
+  }
+
+  /** Asks the node once. Askers of the same invoice share one question. */
+  confirm(paymentHash: string): Promise<Confirmation> {
+    const running = this.#lookups.get(paymentHash);
+    if (running) return running;
+    const lookup = this.#lookUp(paymentHash).finally(() => this.#lookups.delete(paymentHash));
+    this.#lookups.set(paymentHash, lookup);
+    return lookup;
+  }
+
+  /** For whoever holds the right preimage: the node may be a moment late, so it is asked again for 3 s. */
+  async confirmPaid(paymentHash: string): Promise<Confirmation> {
+    const giveUpAtMs = this.#clock.nowMs() + settlementPatienceMs;
+    for (;;) {
+      const answer = await this.confirm(paymentHash);
+      if (answer.kind !== "open" || this.#clock.nowMs() >= giveUpAtMs) return answer;
+      await this.#clock.sleep(settlementRetryMs);
+    }
+  }
+
+  async #lookUp(paymentHash: string): Promise<Confirmation> {
+    const known = this.find(paymentHash);
+    if (known?.state === "credited") return { kind: "credited", invoice: known };
+    try {
+      const answer = await this.#node.lookupInvoice(paymentHash);
+      if (answer.state !== "settled") return { kind: answer.state };
+      const outcome = await this.credit(paymentHash, answer.paidMsat);
+      return outcome.credited === "foreign" ? { kind: "unknown" } : { kind: "credited", invoice: outcome.invoice };
+    } catch (error) {
+      log.warn("invoice.lookup_failed", { payment_hash: paymentHash, reason: describeError(error) });
+      return { kind: "unreachable" };
+    }
+  }
+}

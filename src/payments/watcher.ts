@@ -1,0 +1,86 @@
+/**
+ * Notices settlements nobody came back for. The node's stream is the fast way; the truth is a look-up of every open
+ * invoice, because streams break, repeat, reorder and stay silently half open.
+ */
+import type { Clock } from "../base/clock.ts";
+import { invoiceForgetAfterMs, invoicePollMs } from "../base/limits.ts";
+import { describeError, log } from "../base/log.ts";
+import type { Node } from "../lightning/node.ts";
+import type { Reader } from "../store/reader.ts";
+import { findCursor, listOpenInvoices } from "./commands.ts";
+import type { OpenInvoice } from "./invoice.ts";
+import type { Payments } from "./payments.ts";
+
+const firstRetryMs = 500;
+const lastRetryMs = 30_000;
+const pageSize = 100;
+
+export class SettlementWatcher {
+  readonly #node: Node;
+  readonly #payments: Payments;
+  readonly #reader: Reader;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: { node: Node; payments: Payments; reader: Reader; clock: Clock }) {
+    this.#node = parts.node;
+    this.#payments = parts.payments;
+    this.#reader = parts.reader;
+    this.#clock = parts.clock;
+  }
+
+  start(): void {
+    this.#running = Promise.all([this.#listen(), this.#poll()]);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #listen(): Promise<void> {
+    const { signal } = this.#stop;
+    for (let retryMs = firstRetryMs; !signal.aborted; retryMs = Math.min(retryMs * 2, lastRetryMs)) {
+      try {
+        for await (const settlement of this.#node.settlements(findCursor(this.#reader), signal)) {
+          retryMs = firstRetryMs;
+          await this.#payments.credit(settlement.paymentHash, settlement.paidMsat, settlement.cursor);
+        }
+      } catch (error) {
+        log.warn("node.stream_broke", { reason: describeError(error), retry_ms: retryMs });
+      }
+      await this.#clock.sleep(retryMs, signal);
+      // What was settled while nobody listened is found by look-up as well, not by the stream's word alone.
+      if (!signal.aborted) await this.sweep();
+    }
+  }
+
+  async #poll(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.sweep();
+      await this.#clock.sleep(invoicePollMs, signal);
+    }
+  }
+
+  /** Looks every open invoice up once: credits the settled, forgets the dead. */
+  async sweep(): Promise<void> {
+    for (let after = ""; !this.#stop.signal.aborted; ) {
+      const page = listOpenInvoices(this.#reader, after, pageSize);
+      if (page.length === 0) return;
+      const answers = await Promise.all(page.map((invoice) => this.#check(invoice)));
+      if (answers.includes("unreachable")) return;
+      after = page.at(-1)!.reference;
+    }
+  }
+
+  async #check(invoice: OpenInvoice): Promise<"asked" | "unreachable"> {
+    const answer = await this.#payments.confirm(invoice.paymentHash);
+    if (answer.kind === "unreachable") return "unreachable";
+    // A node that expired it keeps its word. One that does not know it may find it again (it syncs, it was restored).
+    const longGone = this.#clock.nowMs() > invoice.expiresAtMs + invoiceForgetAfterMs;
+    if (answer.kind === "dead" || (answer.kind === "unknown" && longGone)) await this.#payments.forget(invoice.paymentHash);
+    return "asked";
+  }
+}

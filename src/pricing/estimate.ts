@@ -1,0 +1,88 @@
+/**
+ * How many tokens a text is, without a vocabulary: a loaded one costs more memory than all of Hearth, and a stranger may
+ * ask for quotes all day. Pure. Linear: a caller with long texts feeds pieces and yields in between.
+ *
+ * Three counts, named for what they are good for: `tokensAtMost` for quotes and reservations, `tokensLikely` to bill
+ * when an upstream reports nothing believable, `tokensAtLeast` to stop an upstream that ignores its cap.
+ */
+
+/** Pieces are counted by themselves, so that one foreign paragraph does not change how the rest is counted. */
+export const pieceCharacters = 1_024;
+/** A run without a space longer than this is data (base64, a hash), not words. */
+const longestWord = 40;
+/** Letters of a word that one token surely covers in the vocabularies in use. */
+const lettersPerToken = 7;
+
+/** Tokens per counted word or mark, for mostly Latin text; elsewhere bytes are the bound and no factor applies. */
+const families: readonly [pattern: RegExp, factorPercent: number][] = [
+  [/claude/i, 160],
+  [/\b(gpt|o[134]|chatgpt|davinci)/i, 102],
+];
+const otherFactorPercent = 135;
+
+/** Percent to multiply a word count with, for the model of this id. */
+export function familyFactorPercent(modelId: string): number {
+  return families.find(([pattern]) => pattern.test(modelId))?.[1] ?? otherFactorPercent;
+}
+
+type Kind = 0 | 1 | 2 | 3; // space, letter, digit, mark
+
+function kindOf(code: number): Kind {
+  if (code === 32 || (code >= 9 && code <= 13)) return 0;
+  if ((code >= 97 && code <= 122) || (code >= 65 && code <= 90) || code >= 128) return 1;
+  return code >= 48 && code <= 57 ? 2 : 3;
+}
+
+function utf8Length(code: number): number {
+  // Half of a surrogate pair: the pair is four bytes.
+  if (code >= 0xd800 && code <= 0xdfff) return 2;
+  return code < 0x80 ? 1 : code < 0x800 ? 2 : 3;
+}
+
+type PieceCount = { words: number; bytes: number; wordy: boolean };
+
+function countPiece(text: string, from: number, to: number): PieceCount {
+  let words = 0, bytes = 0, ascii = 0, letters = 0, run = 0, longestRun = 0;
+  for (let i = from; i < to; i++) {
+    const code = text.charCodeAt(i);
+    bytes += utf8Length(code);
+    if (code < 128) ascii++;
+    const kind = kindOf(code);
+    run = kind === 0 ? 0 : run + 1;
+    if (run > longestRun) longestRun = run;
+    if (kind === 1) {
+      if (letters++ % lettersPerToken === 0) words++;
+      continue;
+    }
+    letters = 0;
+    // Digits and marks are a token each at worst; of white space only line breaks are.
+    if (kind !== 0 || code === 10) words++;
+  }
+  return { words, bytes, wordy: ascii * 10 >= (to - from) * 9 && longestRun <= longestWord };
+}
+
+/** No real tokenizer makes more tokens of this text (p99 of the family, never more than its bytes). */
+export function tokensAtMost(text: string, factorPercent: number): number {
+  let wordTokens = 0, byteTokens = 0;
+  for (let from = 0; from < text.length; from += pieceCharacters) {
+    const piece = countPiece(text, from, Math.min(text.length, from + pieceCharacters));
+    if (piece.wordy) wordTokens += Math.min(piece.bytes, Math.ceil((piece.words * factorPercent) / 100));
+    else byteTokens += piece.bytes;
+  }
+  return wordTokens + byteTokens;
+}
+
+/** The fairest guess: about four bytes a token for Latin text, three elsewhere, where a character is often one. */
+export function tokensLikely(text: string): number {
+  let tokens = 0;
+  for (let from = 0; from < text.length; from += pieceCharacters) {
+    const piece = countPiece(text, from, Math.min(text.length, from + pieceCharacters));
+    tokens += piece.wordy ? Math.min(piece.words, piece.bytes / 2) : piece.bytes / 3;
+  }
+  return Math.ceil(tokens);
+}
+
+/** What an upstream has surely made by now, whatever its tokenizer: one token an event, eight bytes a token. */
+export function tokensAtLeast(contentEvents: number, contentBytes: number): number {
+  return Math.max(contentEvents, Math.floor(contentBytes / 8));
+}

@@ -22,7 +22,7 @@ export type InvoiceRequest = {
   quoteTerms: string;
   rollsOverFrom: string | undefined;
   /** Chooses the credential's id once the payment hash is known. Hex. */
-  tokenIdFor(paymentHash: string): string;
+  tokenIdFor(paymentHash: string, createdAtMs: number): string;
 };
 
 /** The node's answer about one invoice, already credited where it says settled. */
@@ -95,7 +95,7 @@ export class Payments {
       reference,
       bolt11: made.bolt11,
       amountMsat,
-      tokenId: request.tokenIdFor(made.paymentHash),
+      tokenId: request.tokenIdFor(made.paymentHash, createdAtMs),
       quoteId: request.quoteId,
       quoteFingerprint: request.quoteFingerprint,
       quoteTerms: request.quoteTerms,

@@ -1,0 +1,55 @@
+/** What is for sale in one request, as the till sees it. Pure. It knows amounts and opaque terms, no model and no token. */
+import type { Msat } from "../money/msat.ts";
+
+export type Quote = {
+  /** The most the call can cost. */
+  ceilingMsat: Msat;
+  /** With less than this the call is of no use to the caller; equal to the ceiling when it cannot shrink. */
+  leastMsat: Msat;
+  /** Everything needed to quote and to charge the same again; pinned to the invoice that is made for it. */
+  terms: string;
+};
+
+export type Sale = {
+  /** The same for the same request, whatever its formatting. */
+  fingerprint: string;
+  /** What a credential may be narrowed to (`llm_models=`). */
+  model: string;
+  /** Short text for the payer's wallet. */
+  memo: string;
+  quote: Quote;
+  /** The same sale on terms quoted earlier; undefined when they do not fit this sale. */
+  quoteAt(terms: string): Quote | undefined;
+};
+
+/** Money set aside for one call. Ends in exactly one `settle`. */
+export type Reservation = {
+  /** Also the call's id and the answer's `x-request-id`. */
+  id: string;
+  accountId: string;
+  amountMsat: Msat;
+  /** What the payer could still spend besides, when it was made. */
+  spendableMsat: Msat;
+  terms: string;
+  startedAtMs: number;
+  /** The invoice the payer's account was born with; `scheme` is how the proof came. */
+  paidWith: { scheme: "l402" | "payment"; quoteId: string; paymentHash: string; creditedAtMs: number };
+};
+
+/** What the log keeps of an ended call. No prompt, no answer. */
+export type CallRecord = {
+  endpoint: string;
+  model: string;
+  upstream: string;
+  /** How it ended, e.g. `completed`, `client_left`. */
+  ending: string;
+  inputTokens: number;
+  outputTokens: number;
+  /** True when the counts are ours and not the upstream's. */
+  estimated: boolean;
+};
+
+export type CallEnd =
+  /** Nothing was delivered: the payer keeps all of it, and the same credential works again. */
+  | { act: "void"; reason: string }
+  | { act: "post"; costMsat: Msat; record: CallRecord };

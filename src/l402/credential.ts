@@ -1,0 +1,112 @@
+/**
+ * Finds out what a presented L402 or MPP credential opens. It reserves nothing and tells nobody's balance; what each
+ * proof is good for is the table of the design's money section 4.
+ */
+import { decodeHex32, sha256, toHex } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import type { CreditedInvoice, Invoice, OpenInvoice } from "../payments/invoice.ts";
+import type { Confirmation } from "../payments/payments.ts";
+import type { AuthorizationProof } from "./authorization.ts";
+import { type CredentialLimits, mintedCaveats, readCaveats } from "./caveats.ts";
+import { verifyMacaroon } from "./macaroon.ts";
+import { echoMatches, paymentOffer } from "./payment-scheme.ts";
+
+export type CredentialProof = Extract<AuthorizationProof, { kind: "credential" | "payment" }>;
+
+export type Standing =
+  /** `full`: nobody else can know this proof, so it may do more than pay for calls. */
+  | { kind: "account"; invoice: CreditedInvoice; limits: CredentialLimits; full: boolean; scheme: "l402" | "payment" }
+  /** Ours, unpaid and still payable: its holder gets the same challenge again, never a second invoice. */
+  | { kind: "unpaid"; invoice: OpenInvoice }
+  | { kind: "refused" }
+  /** The proof may well be right, but the node has not said settled. Never answered by another invoice. */
+  | { kind: "unsettled" };
+
+type PaymentsPort = {
+  find(paymentHash: string): Invoice | undefined;
+  findByQuote(quoteId: string): Invoice | undefined;
+  confirm(paymentHash: string): Promise<Confirmation>;
+  confirmPaid(paymentHash: string): Promise<Confirmation>;
+};
+
+const refused = { kind: "refused" } as const;
+
+export class CredentialDesk {
+  readonly #master: Uint8Array;
+  readonly #payments: PaymentsPort;
+  readonly #clock: Clock;
+  readonly #offer: { realm: string; network: string };
+
+  constructor(parts: { master: Uint8Array; payments: PaymentsPort; clock: Clock; offer: { realm: string; network: string } }) {
+    this.#master = parts.master;
+    this.#payments = parts.payments;
+    this.#clock = parts.clock;
+    this.#offer = parts.offer;
+  }
+
+  resolve(proof: CredentialProof): Promise<Standing> {
+    return proof.kind === "credential" ? this.#resolveMacaroon(proof) : this.#resolveCharge(proof);
+  }
+
+  async #resolveMacaroon(proof: Extract<CredentialProof, { kind: "credential" }>): Promise<Standing> {
+    const macaroon = verifyMacaroon(proof.macaroon, this.#master);
+    if (!macaroon) return refused;
+    const caveats = readCaveats(macaroon.caveats, proof.preimage);
+    if (!caveats.ok || caveats.limits.validUntilS * 1000 <= this.#clock.nowMs()) return refused;
+    const invoice = this.#payments.find(macaroon.paymentHash);
+    if (!invoice || invoice.tokenId !== toHex(macaroon.tokenId)) return refused;
+    const standing = await this.#settle(invoice, proof.preimage);
+    if (standing.kind !== "credited") return standing;
+    const full = proof.preimage !== undefined && !caveats.limits.narrowed;
+    return { kind: "account", invoice: standing.invoice, limits: caveats.limits, full, scheme: "l402" };
+  }
+
+  async #resolveCharge(proof: Extract<CredentialProof, { kind: "payment" }>): Promise<Standing> {
+    const invoice = proof.challengeId === undefined ? undefined : this.#payments.findByQuote(proof.challengeId);
+    if (!invoice || !echoMatches(proof.echoed, paymentOffer(toCharge(invoice), this.#offer))) return refused;
+    const caveats = readCaveats(mintedCaveats(invoice.createdAtMs), undefined);
+    if (!caveats.ok || caveats.limits.validUntilS * 1000 <= this.#clock.nowMs()) return refused;
+    const standing = await this.#settle(invoice, proof.preimage);
+    if (standing.kind !== "credited") return standing;
+    return { kind: "account", invoice: standing.invoice, limits: caveats.limits, full: true, scheme: "payment" };
+  }
+
+  async #settle(invoice: Invoice, preimage: string | undefined): Promise<Standing | { kind: "credited"; invoice: CreditedInvoice }> {
+    const right = preimage === undefined ? undefined : opens(preimage, invoice.paymentHash);
+    if (invoice.state === "credited") return right === false ? refused : { kind: "credited", invoice };
+    // Some wallets poll with a placeholder for the preimage; the node need not be asked about those.
+    if (right === false) return this.#ownChallenge(invoice);
+    const answer = right ? await this.#payments.confirmPaid(invoice.paymentHash) : await this.#payments.confirm(invoice.paymentHash);
+    switch (answer.kind) {
+      case "credited":
+        return answer;
+      case "open":
+        // LND and phoenixd show preimages of unpaid invoices to whoever may read them: knowing one is not paying.
+        return right ? { kind: "unsettled" } : this.#ownChallenge(invoice);
+      case "dead":
+        return refused;
+      case "unknown":
+      case "unreachable":
+        return { kind: "unsettled" };
+    }
+  }
+
+  #ownChallenge(invoice: OpenInvoice): Standing {
+    return invoice.expiresAtMs > this.#clock.nowMs() ? { kind: "unpaid", invoice } : refused;
+  }
+}
+
+function opens(preimage: string, paymentHash: string): boolean {
+  const bytes = decodeHex32(preimage);
+  return bytes !== undefined && toHex(sha256(bytes)) === paymentHash;
+}
+
+function toCharge(invoice: Invoice) {
+  return {
+    quoteId: invoice.quoteId,
+    paymentHash: invoice.paymentHash,
+    bolt11: invoice.bolt11,
+    amountSats: invoice.amountMsat / 1000n,
+    expiresAtMs: invoice.expiresAtMs,
+  };
+}

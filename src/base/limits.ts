@@ -50,8 +50,8 @@ export const pausePages = 16_000;
 /** How often a full disk is tried again. */
 export const spaceRetryMs = 1_000;
 
-/** Time an upstream has to begin its answer: a cold local model is read from a slow disk first. */
-export const firstByteTimeoutMs = 300_000;
+/** Time an upstream has to begin its answer: a slow local model that does not stream begins when it is done. */
+export const firstByteTimeoutMs = 900_000;
 /** Silence in the middle of an answer after which it counts as broken. */
 export const stallTimeoutMs = 120_000;
 /** A comment is sent on a stream that was quiet for this long, so that proxies keep it open. */

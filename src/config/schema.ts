@@ -12,6 +12,8 @@ export const upstreamSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "lower-case letters, digits and dashes"),
   url: z.url({ protocol: /^https?$/, error: "an http or https URL such as http://127.0.0.1:11434/v1" }),
   key: z.string().min(1).optional(),
+  /** Of every model of this upstream that has no price of its own. */
+  price: priceSchema.optional(),
   cap_field: z.enum(["max_tokens", "max_completion_tokens"]).optional(),
 });
 

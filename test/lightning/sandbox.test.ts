@@ -188,7 +188,7 @@ describe("sandbox faults", () => {
     const { bolt11, paymentHash } = await create(node);
     node.misbehave({ delayMs: 1_000 });
     await preimageOf(node, bolt11);
-    const calls = [create(node), node.lookupInvoice(paymentHash), node.status(), listen(node).next()].map(watch);
+    const calls = [create(node), node.lookupInvoice(paymentHash), node.status(), listen(node).next()].map((call) => watch<unknown>(call));
     clock.advance(999);
     await settle();
     expect(calls.map((call) => call.done)).toEqual([false, false, false, false]);
@@ -300,9 +300,9 @@ describe("sandbox faults", () => {
     const { node, path } = start();
     node.misbehave({ loseReplies: 2 });
     await expect(create(node)).rejects.toMatchObject({ code: "node_unavailable", retryable: true });
-    const made = lines(path).find((line) => line.kind === "invoice")!;
-    await expect(node.lookupInvoice(made.paymentHash)).rejects.toMatchObject({ code: "node_unavailable" });
-    expect(await node.lookupInvoice(made.paymentHash)).toEqual({ state: "open" });
+    const paymentHash = lines(path).find((line) => line.kind === "invoice")!.paymentHash!;
+    await expect(node.lookupInvoice(paymentHash)).rejects.toMatchObject({ code: "node_unavailable" });
+    expect(await node.lookupInvoice(paymentHash)).toEqual({ state: "open" });
     expect(node.faults().loseReplies).toBe(0);
   });
 });

@@ -16,7 +16,7 @@ if [ "$(uname -m)" = x86_64 ] && grep -qw avx2 /proc/cpuinfo && grep -qw fma /pr
   flags="-O3 -march=x86-64-v3"
 fi
 
-mkdir -p "$cache" || fail "cannot write to $cache; set HEARTH_PEERS_CACHE to a folder that can be written."
+mkdir -p "$cache" 2>/dev/null || fail "cannot write to $cache; set HEARTH_PEERS_CACHE to a folder that can be written."
 exec 9>"$cache/lock" # two suites at once: the second waits for the first one's build
 flock 9
 
@@ -39,7 +39,8 @@ if ! finds_headers; then
   finds_headers || fail "nlohmann-json3-dev and libstb-dev are installed, but g++ does not find their headers."
 fi
 
-work=$(mktemp -d "$cache/build.XXXXXX")
+work="$cache/build" # always the same path: it is part of what Go's build cache compares
+rm -rf "$work"
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/include/miniaudio" "$work/bin"
 module=$(cd "$work" && go mod download -json "github.com/gen2brain/malgo@$malgo" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p') ||

@@ -12,8 +12,8 @@ export interface Ollama {
   readonly pid: number;
   /** CPU time the model runners have used, user and system, in kernel ticks (a hundredth of a second). */
   runnerCpuTicks(): Promise<number>;
-  /** How many chat completions it has answered, whatever the answer; counted from its log. */
-  chatsAnswered(): Promise<number>;
+  /** How many chat completions it is done with, whether answered, refused or left by the caller; counted from its log. */
+  chatsEnded(): Promise<number>;
   /** A crash: server and runners are gone at once, in the middle of whatever they say. */
   kill(): Promise<void>;
   /** An orderly end; also cleans up after `kill`. */
@@ -33,8 +33,16 @@ export async function startOllama(): Promise<Ollama> {
 
   const home = join(folder, "home");
   mkdirSync(home);
-  // The context length otherwise follows the machine's video memory, and with it where a long prompt is cut.
-  const environment = { HOME: home, OLLAMA_MODELS: join(folder, "models"), OLLAMA_NO_CLOUD: "1", OLLAMA_CONTEXT_LENGTH: "4096" };
+  const environment = {
+    HOME: home,
+    OLLAMA_MODELS: join(folder, "models"),
+    OLLAMA_NO_CLOUD: "1",
+    // Otherwise it follows the machine's video memory, and with it where a long prompt is cut.
+    OLLAMA_CONTEXT_LENGTH: "4096",
+    // A caller that leaves a stream may take a place with it for good (ollama/ollama issue 17131; here about one in four
+    // does, the engine being so fast). With the usual single place no later call would ever be answered.
+    OLLAMA_NUM_PARALLEL: "8",
+  };
   const logPath = join(folder, "log");
   const log = openSync(logPath, "a");
   const server = Bun.spawn([binary, "serve"], {
@@ -80,7 +88,7 @@ export async function startOllama(): Promise<Ollama> {
       url,
       pid: server.pid,
       runnerCpuTicks: async () => runnersOf(server.pid).reduce((sum, pid) => sum + (readStat(pid)?.cpuTicks ?? 0), 0),
-      chatsAnswered: async () => readLog().split("\n").filter((line) => /^\[GIN\].* POST +"\/v1\/chat\/completions"/.test(line)).length,
+      chatsEnded: async () => readLog().split("\n").filter((line) => /^\[GIN\].* POST +"\/v1\/chat\/completions"/.test(line)).length,
       kill,
       stop,
     };

@@ -1,0 +1,10 @@
+/** What `hearth` says when it is asked how. Pure. */
+export const usageText = `hearth serve    sell access to the configured models
+hearth demo     try it: play money, a sandbox model (or Ollama on this machine), loopback only
+hearth audit    prove every balance from the journal; exit 1 if anything does not add up
+hearth doctor   check what Hearth depends on, one line each
+
+Settings: hearth.toml in the data directory (or HEARTH_CONFIG), and the environment:
+  HEARTH_DATA_DIR, HEARTH_PORT (4402), HEARTH_OWNER_PORT (4403), HEARTH_PUBLIC_URL,
+  HEARTH_UPSTREAM_URL, HEARTH_UPSTREAM_KEY
+`;

@@ -1,0 +1,97 @@
+/** A chat request as something to sell: its counts, its quote, and the terms that travel with an invoice. Pure. */
+import canonicalize from "canonicalize";
+import { toHex, sha256 } from "../base/bytes.ts";
+import type { Quote, Sale } from "../charge/sale.ts";
+import type { Msat } from "../money/msat.ts";
+import { familyFactorPercent, tokensAtMost } from "../pricing/estimate.ts";
+import { affordableOutputTokens, costOf, type ModelPrice } from "../pricing/quote.ts";
+
+import { type ChatPlan, promptTexts } from "./plan.ts";
+
+export type ChatTerms = {
+  price: ModelPrice;
+  inputTokens: number;
+  /** Per choice. */
+  cap: number;
+};
+
+/** Template text around each message, in tokens. */
+const perMessageTokens = 8;
+/** Characters counted before other requests get their turn: about a millisecond. */
+const countAtOnce = 65_536;
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Counts the prompt, letting others run in between. */
+export async function countInput(plan: ChatPlan): Promise<number> {
+  const factor = familyFactorPercent(plan.model.upstreamModelId);
+  let tokens = perMessageTokens * plan.request.messages.length;
+  let sinceTurn = 0;
+  for (const text of promptTexts(plan)) {
+    for (let from = 0; from < text.length; from += countAtOnce) {
+      tokens += tokensAtMost(text.slice(from, from + countAtOnce), factor);
+      if ((sinceTurn += Math.min(countAtOnce, text.length - from)) < countAtOnce) continue;
+      sinceTurn = 0;
+      await turn();
+    }
+  }
+  return tokens;
+}
+
+export function chatSale(plan: ChatPlan, inputTokens: number): Sale {
+  const terms: ChatTerms = { price: plan.model.price, inputTokens, cap: plan.cap };
+  return {
+    fingerprint: fingerprint(plan),
+    model: plan.model.id,
+    memo: `${plan.model.id}, up to ${plan.cap} tokens`,
+    quote: quoteAt(plan, terms),
+    quoteAt: (pinned) => quoteAt(plan, decodeTerms(pinned)),
+  };
+}
+
+function quoteAt(plan: ChatPlan, terms: ChatTerms): Quote {
+  const cost = (cap: number) => costOf({ inputTokens: terms.inputTokens, outputTokens: cap * plan.request.n }, terms.price);
+  return { ceilingMsat: cost(terms.cap), leastMsat: cost(Math.min(terms.cap, plan.leastCap)), terms: encodeTerms(terms) };
+}
+
+/** The cap of one choice that a reservation pays for: the quoted one, or as much of it as the money lasts. */
+export function paidCap(plan: ChatPlan, terms: ChatTerms, reservedMsat: Msat): number {
+  const affordable = affordableOutputTokens(reservedMsat, terms.inputTokens, terms.price);
+  return Math.max(1, Math.min(terms.cap, Math.floor(affordable / plan.request.n)));
+}
+
+function encodeTerms(terms: ChatTerms): string {
+  const { price, inputTokens, cap } = terms;
+  return JSON.stringify({
+    input_msat_per_mtok: String(price.inputMsatPerMtok), output_msat_per_mtok: String(price.outputMsatPerMtok),
+    input_tokens: inputTokens, cap,
+  });
+}
+
+export function decodeTerms(text: string): ChatTerms {
+  const terms = JSON.parse(text) as { input_msat_per_mtok: string; output_msat_per_mtok: string; input_tokens: number; cap: number };
+  return {
+    price: { inputMsatPerMtok: BigInt(terms.input_msat_per_mtok), outputMsatPerMtok: BigInt(terms.output_msat_per_mtok) },
+    inputTokens: terms.input_tokens,
+    cap: terms.cap,
+  };
+}
+
+/**
+ * The same for the same question. How it is delivered is left out: one client probes with `stream: false` and then
+ * sends its caller's own `stream`, and some add their payment hash to the body.
+ */
+function fingerprint(plan: ChatPlan): string {
+  const { stream: _stream, stream_options: _options, payment_hash: _hash, n: _n, ...asked } = plan.request.body;
+  const question = { route: "chat/completions", ...asked, model: plan.model.id, n: plan.request.n };
+  return toHex(sha256(canonicalText(question)));
+}
+
+/** RFC 8785, which has no text for half an emoji; a prompt cut there still has the text it came with. */
+function canonicalText(value: object): string {
+  try {
+    return canonicalize(value) ?? "";
+  } catch {
+    return JSON.stringify(value);
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * The LLM surface: plan, quote, reserve, relay, settle. It decides nothing about money beyond the quote and the count,
+ * and knows no Lightning and no HTTP route.
+ */
+import type { Clock } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
+import { maxAnswerBytes } from "../base/limits.ts";
+import { log } from "../base/log.ts";
+import type { Challenge, Opening } from "../charge/charge.ts";
+import type { CallEnd, Reservation, Sale } from "../charge/sale.ts";
+import type { AuthorizationProof } from "../l402/authorization.ts";
+import type { Msat } from "../money/msat.ts";
+import { tokensLikely } from "../pricing/estimate.ts";
+import type { UpstreamAnswer } from "../upstream/upstream.ts";
+import { type Ending, endCall } from "./call-end.ts";
+import type { ChatRequest } from "./chat-request.ts";
+import { type ChatTerms, chatSale, countInput, decodeTerms, paidCap } from "./chat-sale.ts";
+import { ChatTap } from "./chat-tap.ts";
+import type { ModelDirectory } from "./model-directory.ts";
+import { type CapLimits, type ChatPlan, planChat, promptTexts, upstreamBody } from "./plan.ts";
+import { readBounded } from "./read-bounded.ts";
+import { relayStream } from "./relay-stream.ts";
+import { SpeedBook } from "./speed-book.ts";
+import { isOwnersTrouble, upstreamRefusal } from "./upstream-errors.ts";
+
+/** What the till must do for the gateway. */
+export type Till = {
+  open(callId: string, proof: AuthorizationProof, sale: Sale): Promise<Opening>;
+  challenge(sale: Sale): Promise<Challenge>;
+  settle(reservation: Reservation, end: CallEnd): { chargedMsat: Msat; spendableMsat: Msat };
+};
+
+/** Facts about what was quoted, for the body of a 402. */
+export type Quoted = { model: string; routedModel: string | undefined; local: boolean; maxTokens: number; inputTokens: number };
+
+export type ChatAnswer =
+  | { kind: "challenge"; challenge: Challenge; quoted: Quoted }
+  | { kind: "narrowed"; message: string }
+  | {
+      kind: "answer";
+      contentType: string;
+      body: Uint8Array | ReadableStream<Uint8Array>;
+      reservation: Reservation;
+      /** Known now only for an answer that was not streamed. */
+      charged: { chargedMsat: Msat; spendableMsat: Msat } | undefined;
+      dropped: readonly string[];
+      /** Set when the balance paid for less than the default cap. */
+      loweredCap: number | undefined;
+    };
+
+/** One paid call on its way. */
+type Call = { plan: ChatPlan; terms: ChatTerms; cap: number; reservation: Reservation; tap: ChatTap; clientGone: AbortSignal; stop: AbortController };
+
+export class Gateway {
+  readonly #directory: ModelDirectory;
+  readonly #till: Till;
+  readonly #limits: CapLimits;
+  readonly #clock: Clock;
+  readonly #speeds = new SpeedBook();
+
+  constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; clock: Clock }) {
+    this.#directory = parts.directory;
+    this.#till = parts.till;
+    this.#limits = parts.limits;
+    this.#clock = parts.clock;
+  }
+
+  /**
+   * Answers a chat request, or says what it costs. Whatever is thrown, nothing was charged.
+   * @throws AppError `model_not_found`, `unsupported_field`, `invalid_request`, `upstream_unavailable`, and the till's.
+   */
+  async chat(callId: string, request: ChatRequest, proof: AuthorizationProof, clientGone: AbortSignal): Promise<ChatAnswer> {
+    const model = this.#directory.find(request.model);
+    if (!model) throw modelNotFound(request.model);
+    const plan = planChat(request, model, this.#limits);
+    const inputTokens = await countInput(plan);
+    const opening = await this.#till.open(callId, proof, chatSale(plan, inputTokens));
+    if (opening.kind === "challenge") return { ...opening, quoted: quotedOf(plan, inputTokens) };
+    if (opening.kind === "narrowed") return opening;
+    const { reservation } = opening;
+    const terms = decodeTerms(reservation.terms);
+    const cap = paidCap(plan, terms, reservation.amountMsat);
+    const call = { plan, terms, cap, reservation, tap: new ChatTap(request.includeUsage), clientGone, stop: new AbortController() };
+    return this.#answer(call);
+  }
+
+  /** The price of the least anybody can buy, for those who only ask what this is: the smallest call of the cheapest model. */
+  async probe(): Promise<Extract<ChatAnswer, { kind: "challenge" }>> {
+    const model = this.#directory.cheapest();
+    if (!model) throw nothingForSale();
+    const body = { max_tokens: 1 };
+    const plan = planChat({ model: model.id, messages: [], stream: false, includeUsage: false, n: 1, body }, model, this.#limits);
+    return { kind: "challenge", challenge: await this.#till.challenge(chatSale(plan, 1)), quoted: quotedOf(plan, 1) };
+  }
+
+  async #answer(call: Call): Promise<ChatAnswer> {
+    const answer = await this.#callUpstream(call);
+    const { plan, reservation } = call;
+    const lowered = call.cap < call.terms.cap ? call.cap : undefined;
+    const common = { kind: "answer" as const, reservation, dropped: plan.dropped, loweredCap: lowered };
+    if (/^text\/event-stream\b/i.test(answer.contentType) && plan.request.stream)
+      return { ...common, contentType: "text/event-stream; charset=utf-8", body: this.#stream(call, answer.body), charged: undefined };
+    const body = await this.#readBody(call, answer);
+    return { ...common, contentType: "application/json", body, charged: this.#settle(call, "completed") };
+  }
+
+  /** Resolves with the head of a good answer; on any other the reservation is void before the error is thrown. */
+  async #callUpstream(call: Call): Promise<UpstreamAnswer> {
+    const { plan, stop, clientGone } = call;
+    const leave = () => stop.abort(new AppError("client_left", "The client left."));
+    if (clientGone.aborted) leave();
+    else clientGone.addEventListener("abort", leave, { once: true });
+    try {
+      const answer = await plan.model.upstream.chat(upstreamBody(plan, call.cap), stop.signal);
+      if (answer.status >= 200 && answer.status < 300) return answer;
+      throw await this.#refusal(call, answer);
+    } catch (error) {
+      // Left while the model was working: the upstream made tokens for it, unless it was never asked.
+      if (clientGone.aborted) this.#settle(call, "client_left");
+      else this.#till.settle(call.reservation, { act: "void", reason: "upstream_failed" });
+      throw error;
+    }
+  }
+
+  async #refusal(call: Call, answer: UpstreamAnswer): Promise<AppError> {
+    const name = call.plan.model.upstream.name;
+    const text = new TextDecoder().decode(await readBounded(answer.body, maxAnswerBytes).catch(() => new Uint8Array(0)));
+    if (isOwnersTrouble(answer.status)) log.error("upstream.refuses_the_owner", { upstream: name, status: answer.status });
+    else log.warn("upstream.error", { upstream: name, status: answer.status });
+    return upstreamRefusal(answer.status, text);
+  }
+
+  async #readBody(call: Call, answer: UpstreamAnswer): Promise<Uint8Array> {
+    let body: Uint8Array | undefined;
+    try {
+      body = await readBounded(answer.body, maxAnswerBytes);
+    } catch (error) {
+      if (call.clientGone.aborted) {
+        this.#settle(call, "client_left");
+        throw error;
+      }
+    }
+    if (body !== undefined && call.tap.seeBody(new TextDecoder().decode(body))) return body;
+    call.stop.abort();
+    this.#till.settle(call.reservation, { act: "void", reason: "upstream_broke" });
+    throw new AppError("upstream_unavailable", "The model server sent no usable answer; nothing was charged.", { retryable: true, retryAfterSeconds: 5 });
+  }
+
+  #stream(call: Call, body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+    return relayStream({
+      body,
+      tap: call.tap,
+      paidTokens: call.cap * call.plan.request.n,
+      clientGone: call.clientGone,
+      stopUpstream: () => call.stop.abort(),
+      finish: (ending) => {
+        const { chargedMsat, spendableMsat } = this.#settle(call, ending);
+        return `: hearth cost_msat=${chargedMsat} balance_msat=${spendableMsat}\n\n`;
+      },
+    });
+  }
+
+  #settle(call: Call, ending: Ending): { chargedMsat: Msat; spendableMsat: Msat } {
+    const { plan, tap, terms } = call;
+    const elapsedMs = this.#clock.nowMs() - call.reservation.startedAtMs;
+    const { usage } = tap;
+    if (usage.kind !== "reported") log.warn("upstream.usage_" + usage.kind, { upstream: plan.model.upstream.name, model: plan.model.id, ending });
+    else if (ending === "completed") this.#speeds.learn(plan.model.id, usage.usage.outputTokens, elapsedMs);
+    const delivered = {
+      usage,
+      outputTokens: ending === "cap_reached" ? tap.surelyMade : tap.likelyTokens,
+      delivered: tap.delivered,
+      likelyInputTokens: () => promptTexts(plan).reduce((sum, text) => sum + tokensLikely(text), 0),
+      unseenTokens: Math.min(call.cap * plan.request.n, this.#speeds.tokensIn(plan.model.id, elapsedMs)),
+    };
+    const labels = { endpoint: "chat/completions", model: plan.model.id, upstream: plan.model.upstream.name };
+    return this.#till.settle(call.reservation, endCall(ending, delivered, terms, labels));
+  }
+}
+
+function quotedOf(plan: ChatPlan, inputTokens: number): Quoted {
+  const { model, request } = plan;
+  return { model: model.id, routedModel: request.model === "auto" ? model.id : undefined, local: model.upstream.local, maxTokens: plan.cap, inputTokens };
+}
+
+function modelNotFound(id: string): AppError {
+  return new AppError("model_not_found", `The model ${JSON.stringify(id.slice(0, 100))} is not for sale here; GET /v1/models lists what is.`, { param: "model" });
+}
+
+function nothingForSale(): AppError {
+  return new AppError("upstream_unavailable", "No model is for sale at the moment.", { retryable: true, retryAfterSeconds: 30 });
+}

@@ -1,0 +1,78 @@
+/** The two listeners. The public door carries the API; the owner's carries the owner's API and is never exposed with it. */
+import { Elysia } from "elysia";
+import type { Clock, Random } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
+import { newId } from "../base/ids.ts";
+import { maxBodyBytes } from "../base/limits.ts";
+import type { Charge } from "../charge/charge.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { ModelDirectory } from "../gateway/model-directory.ts";
+import type { ChallengeSetting } from "./challenge-body.ts";
+import { errorResponse } from "./errors.ts";
+import { corsHeaders, preflightHeaders, type PublicContext } from "./public-context.ts";
+import { balanceRoutes } from "./routes/balance.ts";
+import { chatRoutes } from "./routes/chat.ts";
+import { modelRoutes } from "./routes/models.ts";
+import { type OwnerParts, ownerRoutes } from "./routes/owner.ts";
+import { type Sandbox, sandboxRoutes } from "./routes/sandbox.ts";
+
+export type PublicParts = {
+  gateway: Gateway;
+  charge: Charge;
+  directory: ModelDirectory;
+  sandbox: Sandbox | undefined;
+  setting: ChallengeSetting;
+  clock: Clock;
+  random: Random;
+};
+
+export type Door = { url: URL; stop(now: boolean): Promise<void>; activeRequests(): number };
+
+/** A little above the body's own limit, so that it is our answer a client gets and not the server's bare 413. */
+const serverBodyBytes = maxBodyBytes * 4;
+
+export function publicApp(parts: PublicParts) {
+  const context: PublicContext = {
+    headers: corsHeaders,
+    nowMs: () => parts.clock.nowMs(),
+    newCallId: () => newId("c", parts.clock.nowMs(), parts.random),
+  };
+  const app = new Elysia({ normalize: false })
+    .onRequest(({ request }) => (request.method === "OPTIONS" ? new Response(null, { status: 204, headers: preflightHeaders }) : undefined))
+    .onError(({ code, error }) => errorResponse(code === "NOT_FOUND" ? noSuchPath() : error, context.newCallId(), corsHeaders))
+    .get("/healthz", () => Response.json({ status: "ok" }, { headers: { ...corsHeaders, "Cache-Control": "no-store" } }))
+    .get("/", () => new Response(frontText, { headers: { ...corsHeaders, "Content-Type": "text/plain; charset=utf-8" } }))
+    .use(chatRoutes(parts.gateway, parts.setting, context))
+    .use(modelRoutes(parts.directory, context))
+    .use(balanceRoutes(parts.charge, parts.gateway, parts.setting, context));
+  return parts.sandbox ? app.use(sandboxRoutes(parts.sandbox, context)) : app;
+}
+
+const frontText = `This is Hearth. It sells access to language models over Lightning.
+
+GET  /v1/models              what is for sale
+POST /v1/chat/completions    OpenAI's API; without a credential it answers 402 with an invoice and a macaroon
+GET  /api/v1/balance         what a credential still holds
+
+Pay the invoice, then repeat the request with  Authorization: L402 <macaroon>:<preimage>
+`;
+
+export function ownerApp(parts: OwnerParts) {
+  return new Elysia({ normalize: false })
+    .onError(({ code, error }) => errorResponse(code === "NOT_FOUND" ? noSuchPath() : error, parts.newRequestId()))
+    .use(ownerRoutes(parts));
+}
+
+function noSuchPath(): AppError {
+  return new AppError("not_found", "There is nothing at this path.");
+}
+
+/** Listens. Streams may be quiet for long, so the server's own idle limit is at its largest and comments keep them open. */
+export function openDoor(app: { fetch(request: Request): Response | Promise<Response> }, hostname: string, port: number): Door {
+  const server = Bun.serve({ hostname, port, idleTimeout: 255, maxRequestBodySize: serverBodyBytes, development: false, fetch: (request) => app.fetch(request) });
+  return {
+    url: server.url,
+    stop: (now) => server.stop(now),
+    activeRequests: () => server.pendingRequests,
+  };
+}

@@ -1,0 +1,60 @@
+/** Reads a JSON body within bounds, before anything looks at it. Never echoes what it read. */
+import { AppError } from "../base/errors.ts";
+import { maxBodyBytes, maxJsonDepth } from "../base/limits.ts";
+
+function tooLarge(): AppError {
+  return new AppError("request_too_large", `The body is larger than ${maxBodyBytes} bytes.`);
+}
+
+/** The body's text; empty when there is none. @throws AppError `request_too_large`, `invalid_json`. */
+export async function readText(request: Request): Promise<string> {
+  const declared = Number(request.headers.get("content-length") ?? "0");
+  if (declared > maxBodyBytes) throw tooLarge();
+  if (request.body === null) return "";
+  // A body of declared length is bounded by it; only a chunked one has to be counted as it comes.
+  const bytes = request.headers.has("content-length") ? await request.bytes() : await readChunked(request.body);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new AppError("invalid_json", "The body is not UTF-8 text.");
+  }
+}
+
+async function readChunked(body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of body) {
+    bytes += piece.length;
+    if (bytes > maxBodyBytes) throw tooLarge();
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+/** Nesting of brackets outside strings; `JSON.parse` accepts millions of levels and stalls on what follows. */
+function depthOf(text: string): number {
+  let depth = 0, deepest = 0, inString = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (inString) {
+      if (code === 92) i++; // a backslash takes the next character with it
+      else if (code === 34) inString = false;
+    } else if (code === 34) inString = true;
+    else if (code === 91 || code === 123) deepest = Math.max(deepest, ++depth);
+    else if (code === 93 || code === 125) depth--;
+  }
+  return deepest;
+}
+
+/** @throws AppError `invalid_json` for anything but a JSON object. */
+export function parseJsonObject(text: string): Record<string, unknown> {
+  if (depthOf(text) > maxJsonDepth) throw new AppError("invalid_json", `The body is nested deeper than ${maxJsonDepth} levels.`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new AppError("invalid_json", "The body is not valid JSON.");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_json", "The body must be a JSON object.");
+  return value as Record<string, unknown>;
+}

@@ -1,0 +1,21 @@
+/** What every public route needs besides its room. */
+
+/** The same API under every prefix that clients of other systems use. */
+export const apiPrefixes = ["/v1", "/api/v1", "/openai/v1", "/api/v1/openai/v1"] as const;
+
+export type PublicContext = {
+  /** Sent with every answer. */
+  headers: Readonly<Record<string, string>>;
+  nowMs(): number;
+  newCallId(): string;
+};
+
+export const corsHeaders = { "Access-Control-Allow-Origin": "*" } as const;
+
+export const preflightHeaders = {
+  ...corsHeaders,
+  "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+  "Access-Control-Allow-Headers":
+    "Authorization, Content-Type, Accept-Payment, Accept-Authenticate, X-Token, X-Payment-Hash, Idempotency-Key, x-api-key, anthropic-version",
+  "Access-Control-Max-Age": "86400",
+} as const;

@@ -1,0 +1,45 @@
+/** What can be asked, in OpenAI's list. Never a 402: clients read it before they have a key. */
+import { Elysia } from "elysia";
+import { AppError } from "../../base/errors.ts";
+import type { ModelDirectory, ModelForSale } from "../../gateway/model-directory.ts";
+import { toJsonNumber } from "../../money/msat.ts";
+import { errorResponse } from "../errors.ts";
+import { apiPrefixes, type PublicContext } from "../public-context.ts";
+
+export function modelRoutes(directory: Pick<ModelDirectory, "list" | "find">, context: PublicContext) {
+  const app = new Elysia();
+  for (const prefix of apiPrefixes) {
+    app.get(`${prefix}/models`, () => json({ object: "list", data: directory.list().map(toWire) }, context));
+    // Ids may hold slashes, written as they are or escaped.
+    app.get(`${prefix}/models/*`, ({ params }) => {
+      const model = directory.find(decodeId(params["*"]));
+      if (model) return json(toWire(model), context);
+      return errorResponse(new AppError("model_not_found", "This model is not for sale here; GET /v1/models lists what is."), context.newCallId(), context.headers);
+    });
+  }
+  return app;
+}
+
+function decodeId(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function json(body: unknown, context: PublicContext): Response {
+  return Response.json(body, { headers: context.headers });
+}
+
+function toWire(model: ModelForSale) {
+  const { price } = model;
+  return {
+    id: model.id,
+    object: "model",
+    created: model.createdS,
+    owned_by: model.upstream.local ? "local" : model.upstream.name,
+    source: model.upstream.local ? "local" : "resold",
+    pricing: { input_msat_per_mtok: toJsonNumber(price.inputMsatPerMtok), output_msat_per_mtok: toJsonNumber(price.outputMsatPerMtok) },
+  };
+}

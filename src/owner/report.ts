@@ -1,0 +1,61 @@
+/** What the owner sees at a glance. Reads by key only; no payer, no prompt. */
+import type { Clock } from "../base/clock.ts";
+import { totalSince } from "../charge/commands.ts";
+import type { UpstreamHealth } from "../gateway/model-directory.ts";
+import { nodeAccount, revenueAccount } from "../ledger/account.ts";
+import { getAccount } from "../ledger/transfers.ts";
+import { type Msat, msat } from "../money/msat.ts";
+import type { Reader } from "../store/reader.ts";
+
+export type NodeHealth = { reachable: boolean; network: string; publicKey: string };
+
+export type Report = {
+  earnedTodayMsat: Msat;
+  earned7DaysMsat: Msat;
+  earned30DaysMsat: Msat;
+  callsToday: number;
+  /** What payers have paid in and not spent. */
+  owedMsat: Msat;
+  openInvoices: number;
+  node: NodeHealth;
+  upstreams: UpstreamHealth[];
+  storageFull: boolean;
+  queuedCommands: number;
+};
+
+export type ReportSources = {
+  reader: Reader;
+  clock: Clock;
+  openInvoices(): number;
+  nodeHealth(): Promise<NodeHealth>;
+  upstreams(): UpstreamHealth[];
+  storage(): { full: boolean; queued: number };
+};
+
+const dayMs = 86_400_000;
+
+export async function makeReport(sources: ReportSources): Promise<Report> {
+  const { reader, clock } = sources;
+  const since = (days: number) => totalSince(reader, new Date(clock.nowMs() - (days - 1) * dayMs).toISOString().slice(0, 10));
+  const today = since(1);
+  const storage = sources.storage();
+  return {
+    earnedTodayMsat: today.earnedMsat,
+    earned7DaysMsat: since(7).earnedMsat,
+    earned30DaysMsat: since(30).earnedMsat,
+    callsToday: today.calls,
+    owedMsat: owed(reader),
+    openInvoices: sources.openInvoices(),
+    node: await sources.nodeHealth(),
+    upstreams: sources.upstreams(),
+    storageFull: storage.full,
+    queuedCommands: storage.queued,
+  };
+}
+
+/** All that came in through the node, less all that was earned: double entry leaves nothing else. */
+function owed(reader: Reader): Msat {
+  const node = getAccount(reader, nodeAccount);
+  const revenue = getAccount(reader, revenueAccount);
+  return msat(node.debitsPostedMsat - node.creditsPostedMsat - (revenue.creditsPostedMsat - revenue.debitsPostedMsat));
+}

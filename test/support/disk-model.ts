@@ -66,7 +66,7 @@ export function seededRandom(seed: number): () => number {
 type Change = Extract<DiskEvent, { kind: "write" | "truncate" }>;
 
 /** How likely a later piece is there, and how large pieces are (the last: whole writes). One of each for a whole image. */
-const chances = [0, 0.05, 0.5, 0.5, 0.9, 1];
+const chances = [0, 0.02, 0.1, 0.5, 0.9, 1];
 const pieceSizes = [512, 4096, 4096, 2 ** 30];
 
 /** One file: what is certain, and what was done to it since. */

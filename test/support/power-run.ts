@@ -34,7 +34,7 @@ export async function recordLoad(program: string, load: Omit<Load, "path">, shim
 export type PowerCuts = {
   images: number;
   seed: number;
-  /** Where to cut: half around resets, checkpoints and the close (the default), or all just after a reset of the log. */
+  /** Where to cut: half around resets, checkpoints and the close (the default), or all between a reset of the log and its next sync. */
   where?: "everywhere" | "resets";
   /** For mutants: one failing image is proof enough. */
   stopAtFirst?: boolean;
@@ -94,15 +94,27 @@ function choosePoints(events: readonly DiskEvent[], cuts: PowerCuts, random: () 
   const ready = events.findIndex((event) => event.kind === "mark" && event.text === "ready");
   if (ready < 0) throw new Error("the load never got as far as to be ready");
   const last = events.length - 1;
-  const wanted = cuts.where === "resets" ? isReset : isDelicate;
-  const delicate = [...events.keys()].filter((index) => index > ready && wanted(events[index]!));
-  const near = () => {
-    const around = cuts.where === "resets" ? Math.floor(random() * 25) : Math.floor(random() * 60) - 20;
-    return Math.min(last, Math.max(ready, pick(delicate, random) + around));
-  };
+  const indexes = [...events.keys()].filter((index) => index > ready);
   const anywhere = () => ready + Math.floor(random() * (last - ready));
-  const choose = (i: number) => (delicate.length > 0 && (cuts.where === "resets" || i % 2 === 1) ? near() : anywhere());
-  return Array.from({ length: cuts.images }, (_, i) => choose(i)).sort((a, b) => a - b);
+  if (cuts.where === "resets") {
+    const windows = indexes.filter((index) => isReset(events[index]!)).map((index) => [index, findSynced(events, index)] as const);
+    const within = ([from, to]: readonly [number, number]) => from + Math.floor(random() * (to - from));
+    return sorted(Array.from({ length: cuts.images }, () => within(pick(windows, random))));
+  }
+  const delicate = indexes.filter((index) => isDelicate(events[index]!));
+  const near = () => Math.min(last, Math.max(ready, pick(delicate, random) + Math.floor(random() * 60) - 20));
+  return sorted(Array.from({ length: cuts.images }, (_, i) => (i % 2 === 1 && delicate.length > 0 ? near() : anywhere())));
+}
+
+/** The end of the first sync that makes what was written at `index` certain. */
+function findSynced(events: readonly DiskEvent[], index: number): number {
+  const { seq } = events[index]!;
+  const found = events.findIndex((event) => event.kind === "syncEnded" && event.file === "wal" && event.beganSeq > seq);
+  return found < 0 ? events.length - 1 : found;
+}
+
+function sorted(numbers: number[]): number[] {
+  return numbers.sort((a, b) => a - b);
 }
 
 type Image = { database: Buffer | undefined; wal: Buffer | undefined };

@@ -6,4 +6,7 @@ import { creditInvoice, forgetInvoice, openInvoice } from "./payments/commands.t
 import { bindNode } from "./payments/node-identity.ts";
 import { runWriterThread } from "./store/writer-thread.ts";
 
-runWriterThread([startBoot, bindNode, setPasswordHash, openInvoice, creditInvoice, forgetInvoice, reserveCall, voidCall, postCall]);
+runWriterThread([startBoot, bindNode, setPasswordHash, openInvoice, creditInvoice, forgetInvoice, reserveCall, voidCall, postCall], {
+  startSyncer: () => new Worker(new URL("./store/sync-worker.ts", import.meta.url).href),
+  startCheckpointer: () => new Worker(new URL("./store/checkpoint-worker.ts", import.meta.url).href),
+});

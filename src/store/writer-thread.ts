@@ -16,6 +16,12 @@ import { SqliteTx } from "./sqlite-tx.ts";
 
 declare const self: Worker;
 
+/**
+ * Starts the two threads of `sync-worker.ts` and `checkpoint-worker.ts`. Given by the entry point, because only its own
+ * place is the same in the source tree and in the compiled file.
+ */
+export type WriterThreads = { startSyncer(): Worker; startCheckpointer(): Worker };
+
 type LogSize = { log: bigint; checkpointed: bigint };
 
 class WriterThread {
@@ -23,8 +29,8 @@ class WriterThread {
   readonly #database: Database;
   readonly #tx: SqliteTx;
   readonly #log: number;
-  readonly #syncer = new Worker(new URL("./sync-worker.ts", import.meta.url).href);
-  readonly #checkpointer = new Worker(new URL("./checkpoint-worker.ts", import.meta.url).href);
+  readonly #syncer: Worker;
+  readonly #checkpointer: Worker;
   #queue: CommandRequest[] = [];
   /** Committed, wanting durable, not covered by a sync yet. */
   #waiting: [number, Outcome][] = [];
@@ -38,8 +44,10 @@ class WriterThread {
   #commandsSinceCheck = 0;
   #through = 0;
 
-  constructor(path: string, commands: CommandTable) {
+  constructor(path: string, commands: CommandTable, threads: WriterThreads) {
     this.#commands = commands;
+    this.#syncer = threads.startSyncer();
+    this.#checkpointer = threads.startCheckpointer();
     this.#database = openForWriting(path);
     migrate(this.#database);
     this.#tx = new SqliteTx(this.#database);
@@ -227,7 +235,7 @@ function fatal(reason: string): void {
 }
 
 /** Turns this Worker into the writer of every command in `list`. */
-export function runWriterThread(list: readonly Command<never, Outcome>[]): void {
+export function runWriterThread(list: readonly Command<never, Outcome>[], threads: WriterThreads): void {
   const commands = new Map(list.map((one) => [one.name, one]));
   assert(commands.size === list.length, "command names are unique");
   let thread: WriterThread | undefined;
@@ -235,7 +243,7 @@ export function runWriterThread(list: readonly Command<never, Outcome>[]): void 
     if (data.kind === "commands") return thread!.take(data.requests);
     if (data.kind === "close") return thread!.close();
     try {
-      thread = new WriterThread(data.path, commands);
+      thread = new WriterThread(data.path, commands, threads);
       self.postMessage({ kind: "ready" } satisfies FromWriter);
     } catch (error) {
       fatal(`the database cannot be opened: ${describeError(error)}`);

@@ -1,0 +1,85 @@
+/** Holds the real ledger's tables against the model's figures. Reads only; throws at the first difference. */
+import { auditLedger } from "../../src/ledger/audit.ts";
+import type { Tx } from "../../src/store/command.ts";
+import type { LedgerModel } from "./ledger-model.ts";
+
+type AccountFigures = { id: string; debitsPending: bigint; debitsPosted: bigint; creditsPending: bigint; creditsPosted: bigint };
+type Sums = { posted: bigint; pending: bigint; least: bigint };
+type Charge = { reserved: bigint; posted: bigint; charged: bigint; ceiling: bigint };
+
+const selectFigures = `SELECT id, debits_pending_msat AS debitsPending, debits_posted_msat AS debitsPosted,
+  credits_pending_msat AS creditsPending, credits_posted_msat AS creditsPosted FROM account`;
+const selectSums = `SELECT sum(debits_posted_msat) - sum(credits_posted_msat) AS posted,
+  sum(debits_pending_msat) - sum(credits_pending_msat) AS pending,
+  min(CASE WHEN kind <> 'node' THEN credits_posted_msat - debits_posted_msat - debits_pending_msat ELSE 0 END) AS least FROM account`;
+const selectCharge = `SELECT p.amount_msat AS reserved, r.amount_msat AS posted, c.charged_msat AS charged, c.reserved_msat AS ceiling
+  FROM transfer p JOIN transfer r ON r.pending_id = p.id JOIN call c ON c.id = p.id WHERE p.id = ?`;
+
+/** After a step: the accounts it touched, the calls it posted, and what must hold over all accounts. */
+export function compareTouched(model: LedgerModel, tx: Pick<Tx, "get">, accounts: Iterable<string>, postedCalls: readonly string[]): void {
+  for (const id of accounts) sameAccount(id, model, tx.get<AccountFigures>(`${selectFigures} WHERE id = ?`, id));
+  for (const id of postedCalls) {
+    const charge = tx.get<Charge>(selectCharge, id);
+    const expected = model.calls.get(id)!;
+    same(`call ${id}`, charge && { ...charge, ceiling: 0n }, { reserved: expected.reserved, posted: expected.charged, charged: expected.charged, ceiling: 0n });
+    must(charge!.posted <= charge!.reserved && charge!.charged <= charge!.ceiling, `call ${id} costs at most its reservation`);
+  }
+  const sums = tx.get<Sums>(selectSums)!;
+  must(sums.posted === 0n && sums.pending === 0n, `debits equal credits, they differ by ${sums.posted} posted and ${sums.pending} pending`);
+  must(sums.least >= 0n, `no payer is below zero, one has ${sums.least}`);
+  must(model.earnedMsat <= model.paidMsat, "no more is served than was paid");
+}
+
+/** Everything that was ever written, and the full audit. */
+export function compareAll(model: LedgerModel, tx: Pick<Tx, "all" | "get">): void {
+  same("the audit", auditLedger(tx), []);
+  const rows = tx.all<AccountFigures>(selectFigures);
+  same("the number of accounts", rows.length, model.payers.size + 2);
+  for (const row of rows) sameAccount(row.id, model, row);
+  compareCalls(model, tx);
+  compareInvoices(model, tx);
+  same("the number of transfers", tx.get<{ n: bigint }>("SELECT count(*) AS n FROM transfer")!.n, model.transfers);
+}
+
+function compareCalls(model: LedgerModel, tx: Pick<Tx, "all" | "get">): void {
+  const open = tx.all<{ id: string; payer: string; amount: bigint; boot: bigint }>(
+    "SELECT id, debit_account AS payer, amount_msat AS amount, boot FROM open_reservation");
+  same("the open reservations", new Set(open.map((row) => row.id)), model.openCalls);
+  for (const row of open) {
+    const call = model.calls.get(row.id)!;
+    same(`reservation ${row.id}`, row, { id: row.id, payer: call.payer, amount: call.reserved, boot: model.boot });
+  }
+  const days = tx.all<{ day: string; calls: bigint; earned: bigint }>("SELECT day, calls, earned_msat AS earned FROM daily_total");
+  const shown = new Map(days.map(({ day, calls, earned }) => [Date.parse(day) / 86_400_000, { calls, earned }]));
+  same("the days' totals", shown, model.days);
+  const calls = tx.get<{ n: bigint; charged: bigint }>("SELECT count(*) AS n, coalesce(sum(charged_msat), 0) AS charged FROM call")!;
+  const posted = [...model.calls.values()].filter((call) => call.state === "posted").length;
+  same("the log of calls", calls, { n: BigInt(posted), charged: model.earnedMsat });
+}
+
+function compareInvoices(model: LedgerModel, tx: Pick<Tx, "all" | "get">): void {
+  const rows = tx.all<{ hash: string; state: string; account: string | null; credited: bigint | null }>(
+    "SELECT payment_hash AS hash, state, account_id AS account, credited_msat AS credited FROM invoice");
+  const kept = [...model.invoices].filter(([, invoice]) => invoice.state !== "forgotten");
+  same("the number of invoices", rows.length, kept.length);
+  for (const { hash, state, account, credited } of rows) {
+    const invoice = model.invoices.get(hash);
+    same(`invoice ${hash}`, { state, account, credited }, { state: invoice?.state, account: invoice?.accountId ?? null, credited: invoice?.credited ?? null });
+  }
+  const cursor = tx.get<{ value: string }>("SELECT value FROM setting WHERE name = 'settle_cursor'")?.value ?? "0";
+  same("the node's cursor", BigInt(cursor), model.cursor);
+}
+
+function sameAccount(id: string, model: LedgerModel, row: AccountFigures | undefined): void {
+  const figures = model.figures(id);
+  same(`account ${id}`, row, figures && { id, ...figures });
+}
+
+function same(what: string, real: unknown, expected: unknown): void {
+  if (Bun.deepEquals(real, expected)) return;
+  throw new Error(`${what}: is ${Bun.inspect(real)}, the rules say ${Bun.inspect(expected)}`);
+}
+
+function must(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`must hold: ${what}`);
+}

@@ -103,6 +103,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const payments = new Payments({ node, writer, reader, clock, random, boot, maxOpenInvoices: config.limits.max_open_invoices });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
   const setting = { offerPayment: offersPayment(config), paymentNetwork: "regtest" };
+  const topups = { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats };
   const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: setting.paymentNetwork } });
   const charge = new Charge({ desk, payments, writer, reader, clock, random, master, boot, minPriceSats: sat(BigInt(config.limits.min_price_sats)) });
   const directory = new ModelDirectory(upstreams, (upstream, id) => ownerPrice(config, upstream, id), clock);
@@ -129,7 +130,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   await directory.refresh();
   watcher.start();
   void directory.run();
-  const publicDoor = openDoor(publicApp({ gateway, charge, directory, sandbox, setting, clock, random }), loopback, config.port);
+  const publicDoor = openDoor(publicApp({ gateway, charge, directory, sandbox, setting, topups, clock, random }), loopback, config.port);
   const ownerDoor = openDoor(
     ownerApp({ sessions, report, setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) }),
     loopback, config.owner_port,

@@ -57,7 +57,7 @@ export const stallTimeoutMs = 120_000;
 /** A comment is sent on a stream that was quiet for this long, so that proxies keep it open. */
 export const keepAliveMs = 10_000;
 /** Upstream model lists are read again this often. */
-export const modelRefreshMs = 60_000;
+export const modelRefreshMs = 30_000;
 /** Time a model list may take. */
 export const modelListTimeoutMs = 5_000;
 /** A cap no engine exceeds by rounding: past it the upstream is stopped. In percent of the paid cap. */

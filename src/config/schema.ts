@@ -37,6 +37,8 @@ export const configSchema = z.strictObject({
       max_output_tokens: tokens.default(16_384),
       /** The least an invoice asks for. */
       min_price_sats: z.coerce.number().int().min(1).max(100_000).default(10),
+      min_topup_sats: z.coerce.number().int().min(1).max(1_000_000).default(100),
+      max_topup_sats: z.coerce.number().int().min(1).max(100_000_000).default(1_000_000),
       max_open_invoices: z.coerce.number().int().min(1).max(10_000_000).default(2_000),
     })
     .prefault({}),

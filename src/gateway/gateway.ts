@@ -107,15 +107,19 @@ export class Gateway {
   /** Resolves with the head of a good answer; on any other the reservation is void before the error is thrown. */
   async #callUpstream(call: Call): Promise<UpstreamAnswer> {
     const { plan, stop, clientGone } = call;
+    if (clientGone.aborted) {
+      // Gone before the upstream heard of it: nothing was made for this call.
+      this.#till.settle(call.reservation, { act: "void", reason: "client_left" });
+      throw new AppError("client_left", "The client left.");
+    }
     const leave = () => stop.abort(new AppError("client_left", "The client left."));
-    if (clientGone.aborted) leave();
-    else clientGone.addEventListener("abort", leave, { once: true });
+    clientGone.addEventListener("abort", leave, { once: true });
     try {
       const answer = await plan.model.upstream.chat(upstreamBody(plan, call.cap), stop.signal);
       if (answer.status >= 200 && answer.status < 300) return answer;
       throw await this.#refusal(call, answer);
     } catch (error) {
-      // Left while the model was working: the upstream made tokens for it, unless it was never asked.
+      // Left while the model was working: the upstream has made tokens for it.
       if (clientGone.aborted) this.#settle(call, "client_left");
       else this.#till.settle(call.reservation, { act: "void", reason: "upstream_failed" });
       throw error;
@@ -164,8 +168,8 @@ export class Gateway {
     const { plan, tap, terms } = call;
     const elapsedMs = this.#clock.nowMs() - call.reservation.startedAtMs;
     const { usage } = tap;
-    if (usage.kind !== "reported") log.warn("upstream.usage_" + usage.kind, { upstream: plan.model.upstream.name, model: plan.model.id, ending });
-    else if (ending === "completed") this.#speeds.learn(plan.model.id, usage.usage.outputTokens, elapsedMs);
+    if (usage.kind !== "reported" && ending === "completed") log.warn(`upstream.usage_${usage.kind}`, { upstream: plan.model.upstream.name, model: plan.model.id });
+    if (usage.kind === "reported" && ending === "completed") this.#speeds.learn(plan.model.id, usage.usage.outputTokens, elapsedMs);
     const delivered = {
       usage,
       outputTokens: ending === "cap_reached" ? tap.surelyMade : tap.likelyTokens,

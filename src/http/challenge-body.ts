@@ -18,7 +18,12 @@ export type ChallengeSetting = {
 /** One realm for ever: it is part of what a payer echoes after paying. */
 export const realm = "hearth";
 
-export function challengeResponse(challenge: Challenge, quoted: Quoted | undefined, setting: ChallengeSetting, nowMs: number, headers: Record<string, string>): Response {
+const topupUrl = "/api/v1/topup";
+
+/** Facts of one kind of sale, beside what every challenge says. */
+export type SaleFacts = Record<string, string | number>;
+
+export function challengeResponse(challenge: Challenge, facts: SaleFacts, setting: ChallengeSetting, nowMs: number, headers: Record<string, string>): Response {
   const { invoice } = challenge;
   const charge = {
     quoteId: invoice.quoteId, paymentHash: invoice.paymentHash, bolt11: invoice.bolt11, macaroon: challenge.macaroon,
@@ -26,13 +31,13 @@ export function challengeResponse(challenge: Challenge, quoted: Quoted | undefin
   };
   const all: Record<string, string> = {
     ...headers,
+    "X-Topup-URL": topupUrl,
     ...challengeHeaders(charge, { offerPayment: setting.offerPayment, realm, network: setting.paymentNetwork }),
   };
-  if (quoted?.routedModel) all["X-Route-Model"] = quoted.routedModel;
-  return Response.json(challengeBody(challenge, quoted, nowMs), { status: 402, headers: all });
+  return Response.json(challengeBody(challenge, facts, nowMs), { status: 402, headers: all });
 }
 
-function challengeBody(challenge: Challenge, quoted: Quoted | undefined, nowMs: number) {
+function challengeBody(challenge: Challenge, facts: SaleFacts, nowMs: number) {
   const { invoice, macaroon, insufficient } = challenge;
   const sats = toJsonNumber(invoice.amountMsat / 1000n);
   const code = insufficient ? "insufficient_balance" : "payment_required";
@@ -53,7 +58,8 @@ function challengeBody(challenge: Challenge, quoted: Quoted | undefined, nowMs: 
     paymentRequest: invoice.bolt11,
     price_sats: sats,
     priceSats: sats,
-    ...(quoted && quotedFields(quoted)),
+    ...facts,
+    topup_url: topupUrl,
     ...(insufficient && {
       available_sats: toJsonNumber(floorToSat(insufficient.availableMsat)),
       required_sats: toJsonNumber(ceilToSat(insufficient.requiredMsat)),
@@ -85,7 +91,8 @@ function challengeBody(challenge: Challenge, quoted: Quoted | undefined, nowMs: 
   };
 }
 
-function quotedFields(quoted: Quoted) {
+/** What LLM clients look for in a bill for a call. */
+export function callFacts(quoted: Quoted): SaleFacts {
   return {
     model: quoted.model,
     provider: quoted.local ? "local" : "resold",

@@ -3,7 +3,6 @@ import { Elysia } from "elysia";
 import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
-import { maxBodyBytes } from "../base/limits.ts";
 import type { Charge } from "../charge/charge.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { ModelDirectory } from "../gateway/model-directory.ts";
@@ -15,6 +14,7 @@ import { chatRoutes } from "./routes/chat.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { type OwnerParts, ownerRoutes } from "./routes/owner.ts";
 import { type Sandbox, sandboxRoutes } from "./routes/sandbox.ts";
+import { type TopupLimits, topupRoutes } from "./routes/topup.ts";
 
 export type PublicParts = {
   gateway: Gateway;
@@ -22,14 +22,15 @@ export type PublicParts = {
   directory: ModelDirectory;
   sandbox: Sandbox | undefined;
   setting: ChallengeSetting;
+  topups: TopupLimits;
   clock: Clock;
   random: Random;
 };
 
 export type Door = { url: URL; stop(now: boolean): Promise<void>; activeRequests(): number };
 
-/** A little above the body's own limit, so that it is our answer a client gets and not the server's bare 413. */
-const serverBodyBytes = maxBodyBytes * 4;
+/** Bodies are bounded where they are read (`json-body.ts`), so that a client gets our answer and not the server's bare 413. */
+const serverBodyBytes = 1024 ** 4;
 
 export function publicApp(parts: PublicParts) {
   const context: PublicContext = {
@@ -44,7 +45,8 @@ export function publicApp(parts: PublicParts) {
     .get("/", () => new Response(frontText, { headers: { ...corsHeaders, "Content-Type": "text/plain; charset=utf-8" } }))
     .use(chatRoutes(parts.gateway, parts.setting, context))
     .use(modelRoutes(parts.directory, context))
-    .use(balanceRoutes(parts.charge, parts.gateway, parts.setting, context));
+    .use(balanceRoutes(parts.charge, parts.gateway, parts.setting, context))
+    .use(topupRoutes(parts.charge, parts.topups, parts.setting, context));
   return parts.sandbox ? app.use(sandboxRoutes(parts.sandbox, context)) : app;
 }
 
@@ -52,6 +54,7 @@ const frontText = `This is Hearth. It sells access to language models over Light
 
 GET  /v1/models              what is for sale
 POST /v1/chat/completions    OpenAI's API; without a credential it answers 402 with an invoice and a macaroon
+POST /api/v1/topup           {"amount_sats": 1000}: a credential that holds as much, for many calls
 GET  /api/v1/balance         what a credential still holds
 
 Pay the invoice, then repeat the request with  Authorization: L402 <macaroon>:<preimage>

@@ -6,6 +6,7 @@ import { describeError, log } from "../base/log.ts";
 const statusOf: Record<string, number> = {
   invalid_request: 400,
   invalid_json: 400,
+  invalid_amount: 400,
   unsupported_field: 400,
   invalid_token: 401,
   no_account: 401,

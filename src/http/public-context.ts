@@ -10,7 +10,12 @@ export type PublicContext = {
   newCallId(): string;
 };
 
-export const corsHeaders = { "Access-Control-Allow-Origin": "*" } as const;
+/** A challenge names its own headers instead. */
+export const corsHeaders = {
+  "Access-Control-Allow-Origin": "*",
+  "Access-Control-Expose-Headers":
+    "x-request-id, x-hearth-cost-msat, x-hearth-balance-msat, x-hearth-reserved-msat, x-hearth-max-tokens, x-hearth-dropped, Payment-Receipt, Retry-After",
+} as const;
 
 export const preflightHeaders = {
   ...corsHeaders,

@@ -5,7 +5,7 @@ import type { BalanceOutcome, Charge } from "../../charge/charge.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
 import { parseAuthorization } from "../../l402/authorization.ts";
 import { floorToSat, toJsonNumber } from "../../money/msat.ts";
-import { challengeResponse, type ChallengeSetting } from "../challenge-body.ts";
+import { callFacts, challengeResponse, type ChallengeSetting } from "../challenge-body.ts";
 import { errorResponse } from "../errors.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
 
@@ -28,20 +28,20 @@ async function respond(outcome: BalanceOutcome, gateway: Pick<Gateway, "probe">,
   const headers = { ...context.headers, "x-request-id": id };
   switch (outcome.kind) {
     case "balance":
-      return Response.json(toWire(outcome.balance), { headers: { ...headers, "Cache-Control": "no-store" } });
+      return Response.json(balanceToWire(outcome.balance), { headers: { ...headers, "Cache-Control": "no-store" } });
     case "unpaid":
-      return challengeResponse(outcome.challenge, undefined, setting, context.nowMs(), headers);
+      return challengeResponse(outcome.challenge, {}, setting, context.nowMs(), headers);
     case "narrowed":
       throw new AppError("narrowed_credential", outcome.message);
     case "refused": {
       // Clients throw a dead credential away only on a 402.
       const { challenge, quoted } = await gateway.probe();
-      return challengeResponse(challenge, quoted, setting, context.nowMs(), headers);
+      return challengeResponse(challenge, callFacts(quoted), setting, context.nowMs(), headers);
     }
   }
 }
 
-function toWire(balance: Extract<BalanceOutcome, { kind: "balance" }>["balance"]) {
+export function balanceToWire(balance: Extract<BalanceOutcome, { kind: "balance" }>["balance"]) {
   return {
     kind: "credential",
     balance_sats: toJsonNumber(floorToSat(balance.spendableMsat)),

@@ -6,7 +6,7 @@ import { paymentReceipt } from "../../l402/payment-scheme.ts";
 import { AppError } from "../../base/errors.ts";
 import type { ChatRequest } from "../../gateway/chat-request.ts";
 import type { ChatAnswer, Gateway } from "../../gateway/gateway.ts";
-import { challengeResponse, type ChallengeSetting } from "../challenge-body.ts";
+import { callFacts, challengeResponse, type ChallengeSetting } from "../challenge-body.ts";
 import { chatRequestSchema } from "../contract/chat.ts";
 import { errorResponse } from "../errors.ts";
 import { parseJsonObject, readText } from "../json-body.ts";
@@ -61,7 +61,10 @@ function respond(answer: ChatAnswer, setting: ChallengeSetting, context: PublicC
   const headers = { ...context.headers, "x-request-id": id };
   switch (answer.kind) {
     case "challenge":
-      return challengeResponse(answer.challenge, answer.quoted, setting, context.nowMs(), headers);
+      return challengeResponse(answer.challenge, callFacts(answer.quoted), setting, context.nowMs(), {
+        ...headers,
+        ...(answer.quoted.routedModel !== undefined && { "X-Route-Model": answer.quoted.routedModel }),
+      });
     case "narrowed":
       return errorResponse(new AppError("narrowed_credential", answer.message), id, context.headers);
     case "answer":

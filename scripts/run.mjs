@@ -1,5 +1,5 @@
 // Runs a file of this project on the pinned Bun. Needs only Node with npm: the first call installs Bun and the
-// dependencies below this folder, later calls start at once. Touches nothing outside the project.
+// dependencies below this folder, later calls start at once. Nothing is installed outside the project.
 //   node scripts/run.mjs FILE [ARG ...]        node scripts/run.mjs --bin NAME [ARG ...]
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";

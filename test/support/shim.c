@@ -7,7 +7,8 @@
  *   SHIM_KILL_WRITE=n      SIGKILL at the n-th write; SHIM_KILL_WHEN=before (default) or after it
  *   SHIM_COUNT=path        at exit, how many writes there were
  *
- * The program itself may call shim_mark (adds a line to the record) and shim_fill_disk (1: writes get ENOSPC).
+ * The program itself may call shim_mark (adds a line to the record) and shim_fill_disk (the sum of 1, database, and 2,
+ * wal: whose writes get ENOSPC from now on).
  *
  * Bun's SQLite goes through libc but Bun's `fs` makes raw system calls, which no symbol can catch. So a seccomp filter
  * turns the calls into SIGSYS on the calling thread, and the handler makes the real call with PASS as sixth argument,
@@ -56,7 +57,7 @@ static uint64_t last_seq;
 static int record_fd = -1;
 static const char *count_path;
 static long delay_us, eio_at, kill_at, writes, syncs;
-static int eio_file = OTHER, kill_after, disk_full;
+static int eio_file = OTHER, kill_after, full_files;
 
 static long system_call(long number, long a, long b, long c, long d, long e) {
   register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = PASS;
@@ -103,7 +104,7 @@ static uint64_t record(int type, int file, int unlinked, uint64_t offset, uint64
 }
 
 void shim_mark(const char *text) { record('M', OTHER, 0, 0, strlen(text), text); }
-void shim_fill_disk(int full) { __atomic_store_n(&disk_full, full, __ATOMIC_SEQ_CST); }
+void shim_fill_disk(int files) { __atomic_store_n(&full_files, files, __ATOMIC_SEQ_CST); }
 
 static int ends_with(const char *path, size_t length, const char *end) {
   size_t n = strlen(end);
@@ -151,7 +152,7 @@ static long write_file(const long *a) {
   int unlinked;
   enum file file = file_of(a[0], &unlinked);
   if (file == OTHER) return system_call(SYS_pwrite64, a[0], a[1], a[2], a[3], 0);
-  if (__atomic_load_n(&disk_full, __ATOMIC_SEQ_CST)) return -ENOSPC;
+  if (__atomic_load_n(&full_files, __ATOMIC_SEQ_CST) & 1 << file) return -ENOSPC;
   long number = __atomic_add_fetch(&writes, 1, __ATOMIC_SEQ_CST);
   if (number == kill_at && !kill_after) die();
   long result = system_call(SYS_pwrite64, a[0], a[1], a[2], a[3], 0);

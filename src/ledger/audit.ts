@@ -22,7 +22,7 @@ const journal = `
 
 /** Each answers rows of one column `what`; no row means the rule holds. */
 const checks: readonly Check[] = [
-  { rule: "I1", sql: `SELECT 'all posted debits less all posted credits are ' || d || ' msat' AS what FROM
+  { rule: "I1", sql: `SELECT 'debits less credits are ' || d || ' msat posted, ' || p || ' msat pending' AS what FROM
       (SELECT sum(debits_posted_msat) - sum(credits_posted_msat) AS d, sum(debits_pending_msat) - sum(credits_pending_msat) AS p FROM account)
       WHERE d <> 0 OR p <> 0` },
   { rule: "I2", sql: `SELECT 'account ' || id || ' is below zero' AS what FROM account

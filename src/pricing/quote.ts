@@ -17,7 +17,7 @@ export function costOf(tokens: TokenCounts, price: ModelPrice): Msat {
 
 /** Output tokens that `amountMsat` pays for after the input; below zero when it does not even pay that. */
 export function affordableOutputTokens(amountMsat: Msat, inputTokens: number, price: ModelPrice): number {
-  if (price.outputMsatPerMtok === 0n) return Number.MAX_SAFE_INTEGER;
   const left = amountMsat * tokensPerMtok - BigInt(inputTokens) * price.inputMsatPerMtok;
-  return left < 0n ? -1 : Number(left / price.outputMsatPerMtok);
+  if (left < 0n) return -1;
+  return price.outputMsatPerMtok === 0n ? Number.MAX_SAFE_INTEGER : Number(left / price.outputMsatPerMtok);
 }

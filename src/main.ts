@@ -48,6 +48,14 @@ const ollamaUrl = "http://127.0.0.1:11434/v1";
 /** With play money nobody from outside may come in. */
 const loopback = "127.0.0.1";
 
+/** As the Lightning charge draft names the network of our `lnbcrt` invoices. */
+const paymentNetwork = "regtest";
+/** Time for clients to hear that their connection ends. */
+const hangUpMs = 500;
+
+const clock = systemClock;
+const random = systemRandom;
+
 const databasePath = (config: Config) => join(config.data_dir, "hearth.db");
 
 function fatal(reason: string): never {
@@ -73,20 +81,18 @@ function refuseCloudForPlayMoney(upstreams: readonly Upstream[]): void {
   if (cloud) throw new AppError("invalid_config", `The sandbox node makes play money, which must not buy real tokens: take the cloud upstream "${cloud.name}" out of the settings.`);
 }
 
-async function serve(config: Config, demo: boolean): Promise<void> {
-  const clock = systemClock, random = systemRandom;
-  mkdirSync(config.data_dir, { recursive: true, mode: 0o700 });
+/** The upstreams to sell, and the sandbox model if it had to be started for the demo. */
+async function chooseUpstreams(config: Config, demo: boolean): Promise<{ upstreams: Upstream[]; model: SandboxModel | undefined }> {
+  const configured = configuredUpstreams(config);
+  refuseCloudForPlayMoney(configured);
+  if (configured.length > 0 || !demo) return { upstreams: configured, model: undefined };
+  const { upstream, model } = await demoUpstream();
+  return { upstreams: [upstream], model };
+}
+
+/** The database, the node it belongs to, and a boot that adds up. Ends the process when any of them is not as it must be. */
+async function openBooks(config: Config) {
   const lease = takeLease(join(config.data_dir, "hearth.lock"));
-
-  let upstreams = configuredUpstreams(config);
-  let model: SandboxModel | undefined;
-  if (upstreams.length === 0 && demo) {
-    const found = await demoUpstream();
-    upstreams = [found.upstream];
-    model = found.model;
-  }
-  refuseCloudForPlayMoney(upstreams);
-
   const writer = await ThreadWriter.open(new Worker(new URL("./writer.ts", import.meta.url).href), databasePath(config), fatal);
   const reader = openReader(databasePath(config));
   const sandboxNode = openSandboxNode({ path: join(config.data_dir, "sandbox-node.jsonl"), clock, random });
@@ -97,69 +103,93 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const booted = await writer.durable(startBoot, { atMs: clock.nowMs() });
   if (!booted.ok) fatal(`the ledger does not add up: ${booted.findings.map((one) => `${one.rule} ${one.what}`).join("; ")}`);
   if (booted.voided > 0) log.warn("boot.voided_calls", { calls: booted.voided });
+  const nodeHealth = () => node.status().then(() => ({ ...identity, reachable: true }), () => ({ ...identity, reachable: false }));
+  const close = async () => {
+    await writer.close();
+    reader.close();
+    sandboxNode.close();
+    lease.release();
+  };
+  return { writer, reader, node, sandboxNode, nodeHealth, boot: booted.boot, close };
+}
 
+type Books = Awaited<ReturnType<typeof openBooks>>;
+
+/** Everything that earns: payments, the till, the gateway. */
+function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) {
+  const { writer, reader, node, boot } = books;
   const master = loadOrMakeSecret(join(config.data_dir, "keys", "credentials"), 32, random);
-  const { boot } = booted;
   const payments = new Payments({ node, writer, reader, clock, random, boot, maxOpenInvoices: config.limits.max_open_invoices });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
-  const setting = { offerPayment: offersPayment(config), paymentNetwork: "regtest" };
-  const topups = { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats };
-  const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: setting.paymentNetwork } });
+  const setting = { offerPayment: offersPayment(config), paymentNetwork };
+  const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork } });
   const charge = new Charge({ desk, payments, writer, reader, clock, random, master, boot, minPriceSats: sat(BigInt(config.limits.min_price_sats)) });
   const directory = new ModelDirectory(upstreams, (upstream, id) => ownerPrice(config, upstream, id), clock);
-  const gateway = new Gateway({
-    directory, till: charge, clock,
-    limits: { defaultOutputTokens: config.limits.default_output_tokens, maxOutputTokens: config.limits.max_output_tokens },
-  });
+  const limits = { defaultOutputTokens: config.limits.default_output_tokens, maxOutputTokens: config.limits.max_output_tokens };
+  return { payments, watcher, setting, charge, directory, gateway: new Gateway({ directory, till: charge, clock, limits }) };
+}
 
+type Shop = ReturnType<typeof openShop>;
+
+function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, { payments, directory }: Shop) {
+  const sessions = new OwnerSessions({ clock, random, checkPassword: (password) => isPassword(reader, password) });
+  const report = () =>
+    makeReport({
+      reader, clock, nodeHealth,
+      openInvoices: () => payments.openInvoices,
+      upstreams: () => directory.health(),
+      storage: () => ({ full: writer.full, queued: writer.queued }),
+    });
+  const app = ownerApp({ sessions, report, setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
+  return { sessions, door: openDoor(app, loopback, config.owner_port, "HEARTH_OWNER_PORT") };
+}
+
+async function serve(config: Config, demo: boolean): Promise<void> {
+  const { upstreams, model } = await chooseUpstreams(config, demo);
+  mkdirSync(config.data_dir, { recursive: true, mode: 0o700 });
+  const books = await openBooks(config);
+  const shop = openShop(config, books, upstreams);
+  await shop.directory.refresh();
+  shop.watcher.start();
+  void shop.directory.run();
+
+  const { sandboxNode } = books;
   const sandbox: Sandbox = {
     pay: (bolt11) => sandboxNode.pay(bolt11),
     misbehaveNode: (faults) => (sandboxNode.misbehave(faults), sandboxNode.faults()),
     misbehaveModel: model && ((faults) => (model.misbehave(faults), { ...model.faults() })),
   };
-  const sessions = new OwnerSessions({ clock, random, checkPassword: (password) => isPassword(reader, password) });
-  const report = () =>
-    makeReport({
-      reader, clock,
-      openInvoices: () => payments.openInvoices,
-      nodeHealth: () => node.status().then(() => ({ ...identity, reachable: true }), () => ({ ...identity, reachable: false })),
-      upstreams: () => directory.health(),
-      storage: () => ({ full: writer.full, queued: writer.queued }),
-    });
+  const topups = { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats };
+  const owner = openOwnersDoor(config, books, shop);
+  const door = openDoor(publicApp({ ...shop, sandbox, topups, clock, random }), loopback, config.port, "HEARTH_PORT");
 
-  await directory.refresh();
-  watcher.start();
-  void directory.run();
-  const publicDoor = openDoor(publicApp({ gateway, charge, directory, sandbox, setting, topups, clock, random }), loopback, config.port);
-  const ownerDoor = openDoor(
-    ownerApp({ sessions, report, setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) }),
-    loopback, config.owner_port,
-  );
-  const ownerCode = demo || !hasPassword(reader) ? sessions.issueCode() : undefined;
-  process.stdout.write(greetingText({
-    publicUrl: publicDoor.url.origin, ownerUrl: ownerDoor.url.origin, ownerCode, models: directory.list().map((one) => one.id), sandbox: true,
-  }));
-
-  const stop = async (): Promise<void> => {
-    log.info("stopping", { active: publicDoor.activeRequests() });
-    const drained = Promise.all([publicDoor.stop(false), ownerDoor.stop(false)]);
-    await Promise.race([drained, clock.sleep(drainMs)]);
-    await Promise.race([Promise.all([publicDoor.stop(true), ownerDoor.stop(true)]), clock.sleep(500)]);
-    directory.stop();
-    await watcher.stop();
-    await writer.close();
-    reader.close();
-    sandboxNode.close();
+  stopOnSignal(async () => {
+    log.info("stopping", { active: door.activeRequests() });
+    await Promise.race([Promise.all([door.stop(false), owner.door.stop(false)]), clock.sleep(drainMs)]);
+    await Promise.race([Promise.all([door.stop(true), owner.door.stop(true)]), clock.sleep(hangUpMs)]);
+    shop.directory.stop();
+    await shop.watcher.stop();
+    await books.close();
     await model?.stop();
-    lease.release();
-    process.exit(0);
-  };
+  });
+  process.stdout.write(greetingText({
+    publicUrl: door.url.origin,
+    ownerUrl: owner.door.url.origin,
+    ownerCode: demo || !hasPassword(books.reader) ? owner.sessions.issueCode() : undefined,
+    models: shop.directory.list().map((one) => one.id),
+    sandbox: true,
+  }));
+}
+
+/** The first signal stops in good order; later ones change nothing. */
+function stopOnSignal(stop: () => Promise<void>): void {
   let stopping = false;
-  for (const signal of ["SIGTERM", "SIGINT"] as const)
-    process.on(signal, () => {
-      if (!stopping) void stop();
-      stopping = true;
-    });
+  const begin = () => {
+    if (stopping) return;
+    stopping = true;
+    stop().then(() => process.exit(0), (error: unknown) => fatal(`stopping failed: ${describeError(error)}`));
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, begin);
 }
 
 /** A `Payment` proof is a bare secret: it is offered only where nobody on the way can read it. */

@@ -17,6 +17,9 @@ export const maxCaveats = 64;
 /** A 402's header block: proxies and clients with 4 KB buffers exist. */
 export const maxChallengeHeaderBytes = 4096;
 
+/** Dropped fields named in a header; Node's clients stop reading headers at 16 KB. */
+export const maxDroppedShown = 32;
+
 /** How long an unpaid invoice lives; really sent to the node. */
 export const invoiceExpirySeconds = 600;
 /** Unpaid invoices the node may hold for us: each is state on the node that a stranger made for free. */

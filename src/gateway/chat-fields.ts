@@ -53,7 +53,7 @@ export type FieldSplit =
       wantedCap: number | undefined;
       dropped: string[];
     }
-  | { ok: false; param: string; message: string };
+  | { ok: false; code: "unsupported_field" | "invalid_request"; param: string; message: string };
 
 /** Sorts the fields of a parsed body; `null` means absent, as OpenAI has it. */
 export function splitFields(body: Readonly<Record<string, unknown>>): FieldSplit {
@@ -66,7 +66,7 @@ export function splitFields(body: Readonly<Record<string, unknown>>): FieldSplit
     const rule = rules.get(name);
     if (rule === "ours") continue;
     if (rule === "cap") {
-      if (!isCap(value)) return refused(name, `${name} must be a whole number of at least 1.`);
+      if (!isCap(value)) return invalid(name, `${name} must be a whole number of at least 1.`);
       wantedCap = Math.max(wantedCap ?? 0, value);
     } else if (rule === "refuse") {
       if (!isHarmless(name, value)) return refused(name, `${name} is not for sale here; leave it out.`);
@@ -77,6 +77,7 @@ export function splitFields(body: Readonly<Record<string, unknown>>): FieldSplit
       if (rule === "prompt") promptFields.push(name);
     }
   }
+  if (passed.tools !== undefined && !Array.isArray(passed.tools)) return invalid("tools", "tools must be a list.");
   const tool = findServerTool(passed.tools);
   if (tool) return refused(tool, "Only tools of type function are for sale here.");
   return { ok: true, passed, promptFields, wantedCap, dropped };
@@ -92,13 +93,15 @@ function isHarmless(name: string, value: unknown): boolean {
 }
 
 function refused(param: string, message: string): FieldSplit {
-  return { ok: false, param, message };
+  return { ok: false, code: "unsupported_field", param, message };
+}
+
+function invalid(param: string, message: string): FieldSplit {
+  return { ok: false, code: "invalid_request", param, message };
 }
 
 /** A tool the upstream would run itself costs what nobody has quoted. */
-function findServerTool(tools: unknown): string | undefined {
-  if (tools === undefined) return undefined;
-  if (!Array.isArray(tools)) return "tools";
+function findServerTool(tools: readonly unknown[] = []): string | undefined {
   const index = tools.findIndex((tool) => typeof tool !== "object" || tool === null || (tool as { type?: unknown }).type !== "function");
   return index < 0 ? undefined : `tools[${index}].type`;
 }

@@ -5,10 +5,12 @@
 import { tokensAtLeast, tokensLikely } from "../pricing/estimate.ts";
 import { readChatUsage, type Usage, type UsageReport } from "../upstream/usage.ts";
 
-type Choice = { delta?: Delta; message?: Delta; finish_reason?: unknown };
+type Choice = { index?: unknown; delta?: Delta; message?: Delta; finish_reason?: unknown };
 type Delta = { content?: unknown; reasoning?: unknown; reasoning_content?: unknown; refusal?: unknown; tool_calls?: unknown };
-type Chunk = { choices?: unknown; usage?: unknown; error?: unknown };
+type Chunk = { id?: unknown; created?: unknown; model?: unknown; choices?: unknown; usage?: unknown; error?: unknown };
 
+/** Events that carry no more text than this on average are a token each. */
+const bytesOfTokenEvent = 8;
 /** Text is counted in pieces, so that a long answer is not kept. */
 const foldAtCharacters = 8_192;
 
@@ -22,6 +24,9 @@ export class ChatTap {
   #finished = false;
   #done = false;
   #failed = false;
+  /** The first chunk's own, for a last one of ours that clients take for one of theirs. */
+  #head: Pick<Chunk, "id" | "created" | "model"> | undefined;
+  readonly #openChoices = new Set<number>();
 
   constructor(includeUsage: boolean) {
     this.#includeUsage = includeUsage;
@@ -52,8 +57,15 @@ export class ChatTap {
     return this.#failed;
   }
 
-  /** Our own count of the output, for billing. */
+  /** A chunk that ends every choice still open, as an engine that obeys its cap would. */
+  lengthChunk(): string {
+    const choices = [...this.#openChoices].map((index) => ({ index, delta: {}, finish_reason: "length" }));
+    return JSON.stringify({ ...this.#head, object: "chat.completion.chunk", choices });
+  }
+
+  /** Our own count of the output, for billing. An engine that sends token by token has counted for us. */
   get likelyTokens(): number {
+    if (this.#contentEvents > 1 && this.#contentBytes <= this.#contentEvents * bytesOfTokenEvent) return this.#contentEvents;
     return Math.max(this.#contentEvents > 0 ? 1 : 0, this.#likelyFolded + tokensLikely(this.#text));
   }
 
@@ -74,6 +86,7 @@ export class ChatTap {
     if (chunk.error !== undefined) this.#failed = true;
     const report = readChatUsage(chunk.usage);
     if (report.kind !== "absent") this.#usage = report;
+    this.#head ??= { id: chunk.id, created: chunk.created, model: chunk.model };
     const choices = Array.isArray(chunk.choices) ? (chunk.choices as Choice[]) : [];
     for (const choice of choices) this.#seeChoice(choice);
     return choices.length === 0 && report.kind !== "absent" && !this.#includeUsage ? "withhold" : "pass";
@@ -90,7 +103,11 @@ export class ChatTap {
 
   #seeChoice(choice: Choice | null): void {
     if (choice === null || typeof choice !== "object") return;
-    if (choice.finish_reason) this.#finished = true;
+    const index = typeof choice.index === "number" ? choice.index : 0;
+    if (choice.finish_reason) {
+      this.#finished = true;
+      this.#openChoices.delete(index);
+    } else this.#openChoices.add(index);
     const text = deltaText(choice.delta ?? choice.message);
     if (text === "") return;
     this.#contentEvents++;

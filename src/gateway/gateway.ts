@@ -127,8 +127,9 @@ export class Gateway {
   }
 
   async #refusal(call: Call, answer: UpstreamAnswer): Promise<AppError> {
-    const name = call.plan.model.upstream.name;
-    const text = new TextDecoder().decode(await readBounded(answer.body, maxAnswerBytes).catch(() => new Uint8Array(0)));
+    const { upstream } = call.plan.model;
+    const { name } = upstream;
+    const text = upstream.redact(new TextDecoder().decode(await readBounded(answer.body, maxAnswerBytes).catch(() => new Uint8Array(0))));
     if (isOwnersTrouble(answer.status)) log.error("upstream.refuses_the_owner", { upstream: name, status: answer.status });
     else log.warn("upstream.error", { upstream: name, status: answer.status });
     return upstreamRefusal(answer.status, text);

@@ -23,10 +23,10 @@ export type ChatPlan = {
 /** Below it an answer is a fragment. */
 const leastUsefulCap = 256;
 
-/** @throws AppError `unsupported_field`. */
+/** @throws AppError `unsupported_field`, `invalid_request`. */
 export function planChat(request: ChatRequest, model: ModelForSale, limits: CapLimits): ChatPlan {
   const fields = splitFields(request.body);
-  if (!fields.ok) throw new AppError("unsupported_field", fields.message, { param: fields.param });
+  if (!fields.ok) throw new AppError(fields.code, fields.message, { param: fields.param });
   const cap = Math.min(fields.wantedCap ?? limits.defaultOutputTokens, limits.maxOutputTokens);
   const leastCap = fields.wantedCap === undefined ? Math.min(cap, Math.max(leastUsefulCap, Math.ceil(limits.defaultOutputTokens / 4))) : cap;
   return { request, model, passed: fields.passed, dropped: fields.dropped, cap, leastCap };

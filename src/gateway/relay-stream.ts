@@ -94,8 +94,7 @@ class StreamRelay {
 
   #stopAtCap(passed: Uint8Array[]): true {
     this.#send(passed);
-    const chunk = { object: "chat.completion.chunk", choices: [{ index: 0, delta: {}, finish_reason: "length" }] };
-    this.#close("cap_reached", `data: ${JSON.stringify(chunk)}\n\n${doneEvent}`);
+    this.#close("cap_reached", `data: ${this.#parts.tap.lengthChunk()}\n\n${doneEvent}`);
     return true;
   }
 

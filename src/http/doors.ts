@@ -38,11 +38,12 @@ export function publicApp(parts: PublicParts) {
     nowMs: () => parts.clock.nowMs(),
     newCallId: () => newId("c", parts.clock.nowMs(), parts.random),
   };
+  const withId = () => ({ ...corsHeaders, "x-request-id": context.newCallId() });
   const app = new Elysia({ normalize: false })
     .onRequest(({ request }) => (request.method === "OPTIONS" ? new Response(null, { status: 204, headers: preflightHeaders }) : undefined))
     .onError(({ code, error }) => errorResponse(code === "NOT_FOUND" ? noSuchPath() : error, context.newCallId(), corsHeaders))
-    .get("/healthz", () => Response.json({ status: "ok" }, { headers: { ...corsHeaders, "Cache-Control": "no-store" } }))
-    .get("/", () => new Response(frontText, { headers: { ...corsHeaders, "Content-Type": "text/plain; charset=utf-8" } }))
+    .get("/healthz", () => Response.json({ status: "ok" }, { headers: { ...withId(), "Cache-Control": "no-store" } }))
+    .get("/", () => new Response(frontText, { headers: { ...withId(), "Content-Type": "text/plain; charset=utf-8" } }))
     .use(chatRoutes(parts.gateway, parts.setting, context))
     .use(modelRoutes(parts.directory, context))
     .use(balanceRoutes(parts.charge, parts.gateway, parts.setting, context))
@@ -70,12 +71,16 @@ function noSuchPath(): AppError {
   return new AppError("not_found", "There is nothing at this path.");
 }
 
-/** Listens. Streams may be quiet for long, so the server's own idle limit is at its largest and comments keep them open. */
-export function openDoor(app: { fetch(request: Request): Response | Promise<Response> }, hostname: string, port: number): Door {
-  const server = Bun.serve({ hostname, port, idleTimeout: 255, maxRequestBodySize: serverBodyBytes, development: false, fetch: (request) => app.fetch(request) });
-  return {
-    url: server.url,
-    stop: (now) => server.stop(now),
-    activeRequests: () => server.pendingRequests,
-  };
+/**
+ * Listens. Streams may be quiet for long, so the server's own idle limit is at its largest and comments keep them open.
+ * @throws AppError `invalid_config` when the port, which `setting` names, is taken.
+ */
+export function openDoor(app: { fetch(request: Request): Response | Promise<Response> }, hostname: string, port: number, setting: string): Door {
+  try {
+    const server = Bun.serve({ hostname, port, idleTimeout: 255, maxRequestBodySize: serverBodyBytes, development: false, fetch: (request) => app.fetch(request) });
+    return { url: server.url, stop: (now) => server.stop(now), activeRequests: () => server.pendingRequests };
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code !== "EADDRINUSE") throw cause;
+    throw new AppError("invalid_config", `Port ${port} is in use by another program; set ${setting} to a free one.`, { cause });
+  }
 }

@@ -28,6 +28,7 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Upstream {
     name: options.name,
     local: isLocalUrl(base),
     capField: options.capField ?? (new URL(base).hostname === "api.openai.com" ? "max_completion_tokens" : "max_tokens"),
+    redact: (text) => (options.key ? text.replaceAll(options.key, "***") : text),
     models: () => listModels(options.name, base, headers),
     chat: (body, signal) => chat(options.name, `${base}/chat/completions`, headers, body, signal),
   };

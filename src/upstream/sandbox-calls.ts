@@ -34,47 +34,43 @@ export type OpenCall = {
 const maxCalls = 1_000;
 const maxKeptBytes = 8 * maxBodyBytes;
 
-export type CallList = ReturnType<typeof createCallList>;
+export class CallList {
+  readonly #calls: SandboxCall[] = [];
+  readonly #sizes: number[] = [];
+  readonly #waiters = new Set<() => void>();
+  readonly #abortsToTell: SandboxCall[] = [];
+  #keptBytes = 0;
 
-export function createCallList() {
-  const calls: SandboxCall[] = [];
-  const sizes: number[] = [];
-  const waiters = new Set<() => void>();
-  const abortsToTell: SandboxCall[] = [];
-  let keptBytes = 0;
-
-  function changed() {
-    for (const look of [...waiters]) look();
+  get calls(): readonly SandboxCall[] {
+    return this.#calls;
   }
 
-  function open(input: { model: string; body: unknown; bytes: number; nowMs: number; signal: AbortSignal }): OpenCall {
+  open(input: { model: string; body: unknown; bytes: number; nowMs: number; signal: AbortSignal }): OpenCall {
     const record = { model: input.model, body: input.body, startedAtMs: input.nowMs, aborted: false, tokensSent: 0, finished: false };
     const gone = new AbortController();
     let ended = false;
-    function end(how: () => void) {
+    const end = (how: () => void) => {
       if (ended) return;
       ended = true;
       input.signal.removeEventListener("abort", leave);
       how();
-      changed();
-    }
-    function leave() {
+      this.#changed();
+    };
+    const leave = () =>
       end(() => {
         record.aborted = true;
-        abortsToTell.push(record);
-        if (abortsToTell.length > maxCalls) abortsToTell.shift();
+        this.#noteAbort(record);
         gone.abort();
       });
-    }
-    keep(record, input.bytes);
+    this.#keep(record, input.bytes);
     if (input.signal.aborted) leave();
     else input.signal.addEventListener("abort", leave);
     return {
       record,
       gone: gone.signal,
-      addTokens(count) {
+      addTokens: (count) => {
         record.tokensSent += count;
-        changed();
+        this.#changed();
       },
       finish: () => end(() => (record.finished = true)),
       giveUp: () => end(() => {}),
@@ -82,38 +78,45 @@ export function createCallList() {
     };
   }
 
-  function keep(record: SandboxCall, bytes: number) {
-    calls.push(record);
-    sizes.push(bytes);
-    keptBytes += bytes;
-    while (calls.length > maxCalls || (keptBytes > maxKeptBytes && calls.length > 1)) {
-      calls.shift();
-      keptBytes -= sizes.shift() ?? 0;
-    }
-    changed();
-  }
-
   /** Resolves as soon as `holds` is true of the calls; looks again at every change. */
-  function until(holds: (calls: readonly SandboxCall[]) => boolean): Promise<void> {
+  until(holds: (calls: readonly SandboxCall[]) => boolean): Promise<void> {
     return new Promise((resolve) => {
-      function look() {
-        if (!holds(calls)) return;
-        waiters.delete(look);
+      const look = () => {
+        if (!holds(this.#calls)) return;
+        this.#waiters.delete(look);
         resolve();
-      }
-      waiters.add(look);
+      };
+      this.#waiters.add(look);
       look();
     });
   }
 
   /** The earliest abort that no earlier `whenAborted` has told, past or to come. */
-  async function whenAborted(): Promise<SandboxCall> {
+  async whenAborted(): Promise<SandboxCall> {
     for (;;) {
-      const told = abortsToTell.shift();
+      const told = this.#abortsToTell.shift();
       if (told) return told;
-      await until(() => abortsToTell.length > 0);
+      await this.until(() => this.#abortsToTell.length > 0);
     }
   }
 
-  return { calls: calls as readonly SandboxCall[], open, until, whenAborted };
+  #noteAbort(record: SandboxCall): void {
+    this.#abortsToTell.push(record);
+    if (this.#abortsToTell.length > maxCalls) this.#abortsToTell.shift();
+  }
+
+  #keep(record: SandboxCall, bytes: number): void {
+    this.#calls.push(record);
+    this.#sizes.push(bytes);
+    this.#keptBytes += bytes;
+    while (this.#calls.length > maxCalls || (this.#keptBytes > maxKeptBytes && this.#calls.length > 1)) {
+      this.#calls.shift();
+      this.#keptBytes -= this.#sizes.shift() ?? 0;
+    }
+    this.#changed();
+  }
+
+  #changed(): void {
+    for (const look of [...this.#waiters]) look();
+  }
 }

@@ -4,7 +4,7 @@
  */
 import { systemClock } from "../base/clock.ts";
 import { maxBodyBytes } from "../base/limits.ts";
-import { createCallList, type OpenCall, type SandboxCall } from "./sandbox-calls.ts";
+import { CallList, type OpenCall, type SandboxCall } from "./sandbox-calls.ts";
 import { completionBody, errorBody, faultAfter, modelEntry, streamSteps, type Reply, type Step } from "./sandbox-frames.ts";
 import { readSandboxRequest, sandboxAnswer, sandboxModels, type ModelFaults } from "./sandbox-script.ts";
 
@@ -35,7 +35,7 @@ const tokensPerTurn = 256;
 
 /** Port 0 takes a free one. `tokenDelayMs` is the pace of a well-behaved model; 0 is as fast as the reader reads. */
 export function startSandboxModel(options: { port?: number; tokenDelayMs?: number } = {}): SandboxModel {
-  const list = createCallList();
+  const list = new CallList();
   let faults: ModelFaults = {};
   let served = 0;
 
@@ -79,8 +79,8 @@ export function startSandboxModel(options: { port?: number; tokenDelayMs?: numbe
     misbehave: (wanted) => void (faults = wanted.times !== undefined && wanted.times < 1 ? {} : { ...wanted }),
     faults: () => ({ ...faults }),
     calls: list.calls,
-    whenAborted: list.whenAborted,
-    until: list.until,
+    whenAborted: () => list.whenAborted(),
+    until: (holds) => list.until(holds),
     stop: () => server.stop(true),
   };
 }

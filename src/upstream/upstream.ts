@@ -17,6 +17,8 @@ export interface Upstream {
   /** On this machine or its network: no third party is paid for what it makes. */
   readonly local: boolean;
   readonly capField: CapField;
+  /** The same text without the owner's key: some servers repeat it in their errors. */
+  redact(text: string): string;
   /** What can be asked for. @throws AppError `upstream_unavailable`. */
   models(): Promise<UpstreamModel[]>;
   /**

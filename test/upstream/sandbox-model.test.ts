@@ -1,8 +1,8 @@
 /** The sandbox model keeps OpenAI's shapes when it behaves, and breaks exactly what it was told to break. */
 import { afterAll, afterEach, describe, expect, test } from "bun:test";
-import { connect } from "node:net";
 import OpenAI from "openai";
 import { sandboxPromptTokens, startSandboxModel, type ModelFaults } from "../../src/upstream/sandbox-model.ts";
+import { rawWrites } from "../support/raw-writes.ts";
 
 const model = startSandboxModel();
 const client = new OpenAI({ baseURL: model.url, apiKey: "unused", maxRetries: 0 });
@@ -57,36 +57,6 @@ async function readUntilBroken(response: Response): Promise<{ text: string; brok
 
 function eventsIn(text: string): number {
   return text.split("data: ").length - 1;
-}
-
-/** The sizes of the HTTP chunks as they came over the socket: one per write of the server. */
-function rawWrites(body: object): Promise<{ sizes: number[]; raw: string }> {
-  const payload = JSON.stringify({ model: "sandbox", messages, ...body });
-  const { port } = new URL(model.url);
-  return new Promise((resolve, reject) => {
-    const parts: Buffer[] = [];
-    const socket = connect(Number(port), "127.0.0.1");
-    socket.on("data", (bytes) => void parts.push(Buffer.from(bytes)));
-    socket.on("error", reject);
-    socket.on("close", () => {
-      const raw = Buffer.concat(parts).toString("latin1");
-      resolve({ raw, sizes: chunkSizes(raw.slice(raw.indexOf("\r\n\r\n") + 4)) });
-    });
-    const head = `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${Buffer.byteLength(payload)}`;
-    socket.write(`${head}\r\n\r\n${payload}`);
-  });
-}
-
-function chunkSizes(rest: string): number[] {
-  const sizes: number[] = [];
-  for (let at = 0; at < rest.length; ) {
-    const lineEnd = rest.indexOf("\r\n", at);
-    const size = Number.parseInt(rest.slice(at, lineEnd), 16);
-    if (lineEnd < 0 || !(size > 0)) break;
-    sizes.push(size);
-    at = lineEnd + 2 + size + 2;
-  }
-  return sizes;
 }
 
 describe("a well-behaved sandbox", () => {
@@ -282,7 +252,7 @@ describe("faults", () => {
 
   test("drop closes the connection without a byte", async () => {
     model.misbehave({ drop: true, times: 1 });
-    await expect(rawWrites({})).rejects.toMatchObject({ code: "ECONNRESET" });
+    await expect(rawWrites(model.url, { model: "sandbox", messages })).rejects.toMatchObject({ code: "ECONNRESET" });
     model.misbehave({ drop: true });
     const failure = await client.chat.completions.create({ model: "sandbox", messages }).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(OpenAI.APIConnectionError);
@@ -379,12 +349,12 @@ describe("faults", () => {
   });
 
   test("without a fault every event is a write of its own", async () => {
-    expect((await rawWrites({ stream: true })).sizes).toHaveLength(1 + answerTokens + 1 + 1);
+    expect((await rawWrites(model.url, { model: "sandbox", messages, stream: true })).sizes).toHaveLength(1 + answerTokens + 1 + 1);
   });
 
   test("oneWrite sends the whole stream in one", async () => {
     model.misbehave({ oneWrite: true });
-    const { sizes, raw } = await rawWrites({ stream: true });
+    const { sizes, raw } = await rawWrites(model.url, { model: "sandbox", messages, stream: true });
     expect(sizes).toHaveLength(1);
     expect(raw).toContain("[DONE]");
     expect(textOf(await chunksOf())).toContain("7 characters");
@@ -392,7 +362,7 @@ describe("faults", () => {
 
   test("splitBytes cuts every write, also inside a character", async () => {
     model.misbehave({ splitBytes: 3 });
-    const { sizes } = await rawWrites({ stream: true });
+    const { sizes } = await rawWrites(model.url, { model: "sandbox", messages, stream: true });
     expect(Math.max(...sizes)).toBe(3);
     expect(textOf(await chunksOf())).toContain("🔥");
     expect((await client.chat.completions.create({ model: "sandbox", messages })).choices[0]!.message.content).toContain("🔥");

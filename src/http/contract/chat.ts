@@ -18,7 +18,9 @@ export const chatMessageSchema = z.looseObject({
 export const chatRequestSchema = z.looseObject({
   model: z.string().min(1).max(256),
   messages: z.array(chatMessageSchema).min(1).max(maxMessages),
-  stream: z.union([z.boolean(), absent]).optional(),
-  stream_options: z.union([z.looseObject({ include_usage: z.union([z.boolean(), absent]).optional() }), absent]).optional(),
-  n: z.union([z.int().min(1).max(16), absent]).optional(),
+  stream: z.union([z.boolean(), absent], "must be true or false").optional(),
+  stream_options: z
+    .union([z.looseObject({ include_usage: z.union([z.boolean(), absent], "must be true or false").optional() }), absent], "must be an object with include_usage true or false")
+    .optional(),
+  n: z.union([z.int().min(1).max(16), absent], "must be a whole number from 1 to 16").optional(),
 });

@@ -9,6 +9,7 @@ import type { ChatAnswer, Gateway } from "../../gateway/gateway.ts";
 import { callFacts, challengeResponse, type ChallengeSetting } from "../challenge-body.ts";
 import { chatRequestSchema } from "../contract/chat.ts";
 import { errorResponse } from "../errors.ts";
+import { maxDroppedShown } from "../../base/limits.ts";
 import { parseJsonObject, readText } from "../json-body.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
 
@@ -82,12 +83,13 @@ function answerHeaders(answer: PaidAnswer): Record<string, string> {
     ...(charged === undefined && { "X-Accel-Buffering": "no", "x-hearth-reserved-msat": String(reservation.amountMsat) }),
     ...(charged && { "x-hearth-cost-msat": String(charged.chargedMsat), "x-hearth-balance-msat": String(charged.spendableMsat) }),
     ...(answer.loweredCap !== undefined && { "x-hearth-max-tokens": String(answer.loweredCap) }),
-    ...(answer.dropped.length > 0 && { "x-hearth-dropped": answer.dropped.map(headerText).join(",") }),
+    ...(answer.dropped.length > 0 && { "x-hearth-dropped": droppedText(answer.dropped) }),
     ...(scheme === "payment" && { "Payment-Receipt": paymentReceipt({ challengeId: quoteId, paymentHash, settledAtMs: creditedAtMs }) }),
   };
 }
 
-/** A field's name comes from a stranger and goes into a header. */
-function headerText(name: string): string {
-  return name.replaceAll(/[^\w.-]/g, "?").slice(0, 64);
+/** Names come from a stranger and go into a header: plain, short, and not all of five thousand. */
+function droppedText(names: readonly string[]): string {
+  const shown = names.slice(0, maxDroppedShown).map((name) => name.replaceAll(/[^\w.-]/g, "?").slice(0, 64));
+  return names.length > shown.length ? `${shown.join(",")},...` : shown.join(",");
 }

@@ -29,7 +29,7 @@ function decodeId(text: string): string {
 }
 
 function json(body: unknown, context: PublicContext): Response {
-  return Response.json(body, { headers: context.headers });
+  return Response.json(body, { headers: { ...context.headers, "x-request-id": context.newCallId() } });
 }
 
 function toWire(model: ModelForSale) {

@@ -2,6 +2,7 @@
  * The composition root: settings, store, adapters, capabilities, doors, in this order. The only file that names
  * adapters. It decides nothing a room could decide.
  */
+import "./cli/more-connections.ts";
 import { join } from "node:path";
 import { mkdirSync } from "node:fs";
 import { systemClock, systemRandom } from "./base/clock.ts";

@@ -20,6 +20,11 @@ export const maxChallengeHeaderBytes = 4096;
 /** Dropped fields named in a header; Node's clients stop reading headers at 16 KB. */
 export const maxDroppedShown = 32;
 
+/** Verified macaroons and credited invoices kept in memory: the credentials in use at one time, about 1 KB each. */
+export const maxCachedCredentials = 1_024;
+/** How long a command nobody waits for may wait for company on its way to the writer. */
+export const unhurriedMs = 2;
+
 /** How long an unpaid invoice lives; really sent to the node. */
 export const invoiceExpirySeconds = 600;
 /** Unpaid invoices the node may hold for us: each is state on the node that a stranger made for free. */

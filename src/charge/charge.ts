@@ -116,9 +116,11 @@ export class Charge {
   async #reserve(callId: string, standing: AccountStanding, sale: Sale): Promise<Opening> {
     const { invoice, limits } = standing;
     const atMs = this.#clock.nowMs();
-    if (limits.models !== undefined && !limits.models.includes(sale.model))
-      return { kind: "narrowed", message: `This credential is narrowed to ${limits.models.join(", ") || "no model"}; it does not open ${sale.model}.` };
-    const quote = pinnedQuote(invoice, sale, atMs) ?? sale.quote;
+    if (limits.models !== undefined && !limits.models.some((name) => sale.names.includes(name)))
+      return { kind: "narrowed", message: `This credential is narrowed to ${limits.models.join(", ") || "no model"}; it does not open ${sale.names[0]}.` };
+    const pinned = pinnedQuote(invoice, sale, atMs);
+    // The pin is the payer's right, not a burden: after a price fell it is not held against them.
+    const quote = pinned && pinned.ceilingMsat <= sale.quote.ceilingMsat ? pinned : sale.quote;
     const atMost = limits.maxMsat === undefined ? quote.ceilingMsat : minMsat(quote.ceilingMsat, limits.maxMsat);
     if (atMost < quote.leastMsat)
       return { kind: "narrowed", message: `This credential is narrowed to ${atMost} msat a call; this one may cost ${quote.leastMsat} msat.` };

@@ -22,7 +22,7 @@ export type VoidCall = { id: string; reason: string; boot: bigint; atMs: number 
 export const voidCall = command("charge.voidCall", (tx, input: VoidCall): { ok: true; voided: boolean } => {
   const { resolved } = voidReservation(tx, { pendingId: input.id, code: input.reason, boot: input.boot, atMs: input.atMs });
   return { ok: true, voided: resolved };
-});
+}, { unhurried: true });
 
 export type PostCall = {
   id: string;
@@ -44,7 +44,7 @@ export const postCall = command("charge.postCall", (tx, input: PostCall): { ok: 
   insertCall(tx, input, postedMsat);
   addToDay(tx, input, postedMsat);
   return { ok: true, posted: true };
-});
+}, { unhurried: true });
 
 function insertCall(tx: Tx, input: PostCall, chargedMsat: Msat): void {
   const { record } = input;

@@ -13,8 +13,8 @@ export type Quote = {
 export type Sale = {
   /** The same for the same request, whatever its formatting. */
   fingerprint: string;
-  /** What a credential may be narrowed to (`llm_models=`). */
-  model: string;
+  /** What a credential may be narrowed to (`llm_models=`), the first as we call it. */
+  names: readonly string[];
   /** Short text for the payer's wallet. */
   memo: string;
   quote: Quote;

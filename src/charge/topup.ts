@@ -6,7 +6,7 @@ export function topupSale(amountSats: Sat): Sale {
   const amountMsat = satToMsat(amountSats);
   return {
     fingerprint: "topup",
-    model: "",
+    names: [],
     memo: `Balance of ${amountSats} sats`,
     quote: { ceilingMsat: amountMsat, leastMsat: amountMsat, terms: "{}" },
     // It pins no price: a balance buys at the price of the day.

@@ -38,15 +38,15 @@ export function endCall(ending: Ending, delivered: Delivered, terms: ChatTerms, 
 
 /** Undefined: nothing is owed. */
 function countTokens(ending: Ending, delivered: Delivered): (TokenCounts & { estimated: boolean }) | undefined {
+  // Broken before anything could be read is an error before the first byte, whatever the upstream says it used.
+  if (ending === "upstream_broke" && !delivered.delivered) return undefined;
   if (delivered.usage.kind === "reported") return { ...(delivered.usage as { usage: Usage }).usage, estimated: false };
   const ours = { inputTokens: delivered.likelyInputTokens(), outputTokens: delivered.outputTokens, estimated: true };
   switch (ending) {
     case "completed":
     case "cap_reached":
-      return ours;
-    // Broken before anything could be read is an error before the first byte.
     case "upstream_broke":
-      return delivered.delivered ? ours : undefined;
+      return ours;
     // The upstream worked for a buyer who then left: what it made by then is owed, seen or not.
     case "client_left":
       return delivered.delivered ? ours : { ...ours, outputTokens: delivered.unseenTokens };

@@ -42,7 +42,7 @@ export function chatSale(plan: ChatPlan, inputTokens: number): Sale {
   const terms: ChatTerms = { price: plan.model.price, inputTokens, cap: plan.cap };
   return {
     fingerprint: fingerprint(plan),
-    model: plan.model.id,
+    names: [plan.model.id, `${plan.model.upstream.name}/${plan.model.upstreamModelId}`],
     memo: `${plan.model.id}, up to ${plan.cap} tokens`,
     quote: quoteAt(plan, terms),
     quoteAt: (pinned) => quoteAt(plan, decodeTerms(pinned)),

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { maxAnswerBytes } from "../base/limits.ts";
+import { firstByteTimeoutMs, maxAnswerBytes, stallTimeoutMs } from "../base/limits.ts";
 import { log } from "../base/log.ts";
 import type { Challenge, Opening } from "../charge/charge.ts";
 import type { CallEnd, Reservation, Sale } from "../charge/sale.ts";
@@ -18,7 +18,6 @@ import { type ChatTerms, chatSale, countInput, decodeTerms, paidCap } from "./ch
 import { ChatTap } from "./chat-tap.ts";
 import type { ModelDirectory } from "./model-directory.ts";
 import { type CapLimits, type ChatPlan, planChat, promptTexts, upstreamBody } from "./plan.ts";
-import { readBounded } from "./read-bounded.ts";
 import { relayStream } from "./relay-stream.ts";
 import { SpeedBook } from "./speed-book.ts";
 import { isOwnersTrouble, upstreamRefusal } from "./upstream-errors.ts";
@@ -114,31 +113,46 @@ export class Gateway {
     }
     const leave = () => stop.abort(new AppError("client_left", "The client left."));
     clientGone.addEventListener("abort", leave, { once: true });
+    const late = setTimeout(() => stop.abort(silent(plan)), firstByteTimeoutMs);
+    let refused = false;
     try {
       const answer = await plan.model.upstream.chat(upstreamBody(plan, call.cap), stop.signal);
       if (answer.status >= 200 && answer.status < 300) return answer;
+      refused = true;
       throw await this.#refusal(call, answer);
     } catch (error) {
       // Left while the model was working: the upstream has made tokens for it.
-      if (clientGone.aborted) this.#settle(call, "client_left");
+      if (clientGone.aborted && !refused) this.#settle(call, "client_left");
       else this.#till.settle(call.reservation, { act: "void", reason: "upstream_failed" });
       throw error;
+    } finally {
+      clearTimeout(late);
     }
   }
 
   async #refusal(call: Call, answer: UpstreamAnswer): Promise<AppError> {
     const { upstream } = call.plan.model;
     const { name } = upstream;
-    const text = upstream.redact(new TextDecoder().decode(await readBounded(answer.body, maxAnswerBytes).catch(() => new Uint8Array(0))));
+    const text = upstream.redact(new TextDecoder().decode(await this.#read(call, answer, stallTimeoutMs).catch(() => new Uint8Array(0))));
     if (isOwnersTrouble(answer.status)) log.error("upstream.refuses_the_owner", { upstream: name, status: answer.status });
     else log.warn("upstream.error", { upstream: name, status: answer.status });
     return upstreamRefusal(answer.status, text);
   }
 
+  /** Some servers send the head of an answer at once and its body when the model is done. */
+  async #read(call: Call, answer: UpstreamAnswer, timeoutMs: number): Promise<Uint8Array> {
+    const late = setTimeout(() => call.stop.abort(silent(call.plan)), timeoutMs);
+    try {
+      return await answer.read(maxAnswerBytes);
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
   async #readBody(call: Call, answer: UpstreamAnswer): Promise<Uint8Array> {
     let body: Uint8Array | undefined;
     try {
-      body = await readBounded(answer.body, maxAnswerBytes);
+      body = await this.#read(call, answer, firstByteTimeoutMs);
     } catch (error) {
       if (call.clientGone.aborted) {
         this.#settle(call, "client_left");
@@ -190,6 +204,10 @@ function quotedOf(plan: ChatPlan, inputTokens: number): Quoted {
 
 function modelNotFound(id: string): AppError {
   return new AppError("model_not_found", `The model ${JSON.stringify(id.slice(0, 100))} is not for sale here; GET /v1/models lists what is.`, { param: "model" });
+}
+
+function silent(plan: ChatPlan): AppError {
+  return new AppError("upstream_unavailable", `The model server ${plan.model.upstream.name} did not begin to answer; nothing was charged.`, { retryable: true, retryAfterSeconds: 5 });
 }
 
 function nothingForSale(): AppError {

@@ -48,6 +48,7 @@ class StreamRelay {
   #lastByteMs = performance.now();
   #lastSentMs = performance.now();
   #ended = false;
+  #reading = false;
   readonly #left = () => void this.end("client_left");
 
   constructor(parts: StreamParts) {
@@ -65,11 +66,14 @@ class StreamRelay {
   /** Returns when something was sent or the stream is over. */
   async pull(): Promise<void> {
     while (!this.#ended) {
+      // Silence counts from when we ask: a client that reads slowly is not the upstream's fault.
+      this.#reading = true;
+      this.#lastByteMs = performance.now();
       const read = await this.#reader.read().catch(() => undefined);
+      this.#reading = false;
       if (this.#ended) return;
       if (read === undefined) return this.#upstreamEnded(false);
       if (read.done || read.value === undefined) return this.#upstreamEnded(true);
-      this.#lastByteMs = performance.now();
       if (this.#forward(this.#framer.push(read.value))) return;
     }
   }
@@ -109,7 +113,7 @@ class StreamRelay {
   /** A quiet stream is kept open; one that is silent for too long is broken. */
   #beat(): void {
     const nowMs = performance.now();
-    if (nowMs - this.#lastByteMs > stallTimeoutMs) return this.#close("upstream_broke", errorEvent("The model server fell silent."));
+    if (this.#reading && nowMs - this.#lastByteMs > stallTimeoutMs) return this.#close("upstream_broke", errorEvent("The model server fell silent."));
     if (nowMs - this.#lastSentMs >= keepAliveMs / 2) this.#send([keepAlive]);
   }
 

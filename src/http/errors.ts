@@ -30,6 +30,8 @@ const statusOf: Record<string, number> = {
   busy: 503,
 };
 
+const defaultRetrySeconds = 5;
+
 /** OpenAI's `type` by status. */
 function typeOf(status: number): string {
   if (status === 401) return "authentication_error";
@@ -49,7 +51,7 @@ export function errorResponse(error: unknown, requestId: string, headers: Record
   const status = statusOf[known.code] ?? 500;
   const all: Record<string, string> = { ...headers, "x-request-id": requestId, "Cache-Control": "no-store" };
   // The openai SDK repeats 429 and 5xx by itself; elsewhere a repetition changes nothing.
-  if (known.retryAfterSeconds !== undefined) all["Retry-After"] = String(known.retryAfterSeconds);
+  if (known.retryable) all["Retry-After"] = String(known.retryAfterSeconds ?? defaultRetrySeconds);
   if (!known.retryable) all["x-should-retry"] = "false";
   return Response.json({ error: errorObject(known.code, known.message, status, known.param) }, { status, headers: all });
 }

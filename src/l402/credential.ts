@@ -3,12 +3,14 @@
  * proof is good for is the table of the design's money section 4.
  */
 import { decodeHex32, sha256, toHex } from "../base/bytes.ts";
+import { BoundedMap } from "../base/bounded-map.ts";
 import type { Clock } from "../base/clock.ts";
+import { maxCachedCredentials, maxCredentialBytes } from "../base/limits.ts";
 import type { CreditedInvoice, Invoice, OpenInvoice } from "../payments/invoice.ts";
 import type { Confirmation } from "../payments/payments.ts";
 import type { AuthorizationProof } from "./authorization.ts";
 import { type CredentialLimits, mintedCaveats, readCaveats } from "./caveats.ts";
-import { verifyMacaroon } from "./macaroon.ts";
+import { type VerifiedMacaroon, verifyMacaroon } from "./macaroon.ts";
 import { echoMatches, paymentOffer } from "./payment-scheme.ts";
 
 export type CredentialProof = Extract<AuthorizationProof, { kind: "credential" | "payment" }>;
@@ -36,6 +38,8 @@ export class CredentialDesk {
   readonly #payments: PaymentsPort;
   readonly #clock: Clock;
   readonly #offer: { realm: string; network: string };
+  /** A signature is right for ever; checking it costs more than the rest of a call's credential. */
+  readonly #verified = new BoundedMap<VerifiedMacaroon>(maxCachedCredentials);
 
   constructor(parts: { master: Uint8Array; payments: PaymentsPort; clock: Clock; offer: { realm: string; network: string } }) {
     this.#master = parts.master;
@@ -49,7 +53,7 @@ export class CredentialDesk {
   }
 
   async #resolveMacaroon(proof: Extract<CredentialProof, { kind: "credential" }>): Promise<Standing> {
-    const macaroon = verifyMacaroon(proof.macaroon, this.#master);
+    const macaroon = this.#verify(proof.macaroon);
     if (!macaroon) return refused;
     const caveats = readCaveats(macaroon.caveats, proof.preimage);
     if (!caveats.ok || caveats.limits.validUntilS * 1000 <= this.#clock.nowMs()) return refused;
@@ -59,6 +63,17 @@ export class CredentialDesk {
     if (standing.kind !== "credited") return standing;
     const full = proof.preimage !== undefined && !caveats.limits.narrowed;
     return { kind: "account", invoice: standing.invoice, limits: caveats.limits, full, scheme: "l402" };
+  }
+
+  #verify(bytes: Uint8Array): VerifiedMacaroon | undefined {
+    if (bytes.length > maxCredentialBytes) return undefined;
+    const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+    const known = this.#verified.get(key);
+    if (known) return known;
+    const verified = verifyMacaroon(bytes, this.#master);
+    // Only good ones: a stranger's guesses must not push out what buyers use.
+    if (verified) this.#verified.set(key, verified);
+    return verified;
   }
 
   async #resolveCharge(proof: Extract<CredentialProof, { kind: "payment" }>): Promise<Standing> {

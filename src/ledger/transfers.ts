@@ -91,8 +91,10 @@ export function post(tx: Tx, p: { pendingId: string; amountMsat: Msat; code: str
   if (open === undefined) return { resolved: false, postedMsat: msat(0n) };
   const amount = maxMsatOf(msat(1n), minMsat(p.amountMsat, msat(open.amount_msat)));
   tx.run(insertTransfer, `${p.pendingId}:post`, "post", open.debit_account, open.credit_account, amount, p.code, p.pendingId, p.boot, p.atMs);
-  removePending(tx, open);
-  addPosted(tx, open.debit_account, open.credit_account, amount);
+  tx.run("UPDATE account SET debits_pending_msat = debits_pending_msat - ?, debits_posted_msat = debits_posted_msat + ? WHERE id = ?",
+    open.amount_msat, amount, open.debit_account);
+  tx.run("UPDATE account SET credits_pending_msat = credits_pending_msat - ?, credits_posted_msat = credits_posted_msat + ? WHERE id = ?",
+    open.amount_msat, amount, open.credit_account);
   return { resolved: true, postedMsat: amount };
 }
 
@@ -101,7 +103,7 @@ export function voidReservation(tx: Tx, v: { pendingId: string; code: string; bo
   const open = takeOpen(tx, v.pendingId);
   if (open === undefined) return { resolved: false };
   tx.run(insertTransfer, `${v.pendingId}:void`, "void", open.debit_account, open.credit_account, open.amount_msat, v.code, v.pendingId, v.boot, v.atMs);
-  removePending(tx, open);
+  addPending(tx, open.debit_account, open.credit_account, -open.amount_msat);
   return { resolved: true };
 }
 
@@ -113,8 +115,4 @@ function addPosted(tx: Tx, debit: string, credit: string, amount: bigint): void 
 function addPending(tx: Tx, debit: string, credit: string, amount: bigint): void {
   tx.run("UPDATE account SET debits_pending_msat = debits_pending_msat + ? WHERE id = ?", amount, debit);
   tx.run("UPDATE account SET credits_pending_msat = credits_pending_msat + ? WHERE id = ?", amount, credit);
-}
-
-function removePending(tx: Tx, open: Open): void {
-  addPending(tx, open.debit_account, open.credit_account, -open.amount_msat);
 }

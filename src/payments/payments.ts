@@ -2,10 +2,11 @@
  * Money in, as the rest of the house sees it: make an invoice, ask whether one is paid. *Settled* is the node's word,
  * never a preimage's.
  */
+import { BoundedMap } from "../base/bounded-map.ts";
 import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
-import { invoiceExpirySeconds, settlementPatienceMs, settlementRetryMs } from "../base/limits.ts";
+import { invoiceExpirySeconds, maxCachedCredentials, settlementPatienceMs, settlementRetryMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import type { Node } from "../lightning/node.ts";
 import { type Msat, type Sat, satToMsat } from "../money/msat.ts";
@@ -43,6 +44,8 @@ export class Payments {
   readonly #maxOpen: number;
   /** Kept here because a count on every 402 would be a scan: a bound on a nuisance may be off by a few. */
   #open: number;
+  /** A credited invoice never changes again. */
+  readonly #credited = new BoundedMap<CreditedInvoice>(maxCachedCredentials);
   readonly #lookups = new Map<string, Promise<Confirmation>>();
 
   constructor(parts: { node: Node; writer: Writer; reader: Reader; clock: Clock; random: Random; boot: bigint; maxOpenInvoices: number }) {
@@ -61,7 +64,11 @@ export class Payments {
   }
 
   find(paymentHash: string): Invoice | undefined {
-    return findInvoice(this.#reader, paymentHash);
+    const known = this.#credited.get(paymentHash);
+    if (known) return known;
+    const found = findInvoice(this.#reader, paymentHash);
+    if (found?.state === "credited") this.#credited.set(paymentHash, found);
+    return found;
   }
 
   findByQuote(quoteId: string): Invoice | undefined {

@@ -21,20 +21,20 @@ function isDiskError(error: unknown): boolean {
   return /^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY|CANTOPEN|PROTOCOL)/.test(codeOf(error));
 }
 
-function runOne(database: Database, tx: Tx, commands: CommandTable, request: CommandRequest): Executed {
+function runOne(tx: Tx, commands: CommandTable, request: CommandRequest): Executed {
   const found = commands.get(request.name);
   if (found === undefined) return { request, failure: { code: "internal", message: `no command ${request.name}` } };
-  database.run("SAVEPOINT command");
+  tx.run("SAVEPOINT command");
   try {
     const outcome = found.run(tx, request.input as never);
-    if (!outcome.ok) database.run("ROLLBACK TO command");
-    database.run("RELEASE command");
+    if (!outcome.ok) tx.run("ROLLBACK TO command");
+    tx.run("RELEASE command");
     return { request, outcome };
   } catch (error) {
     if (codeOf(error) === "SQLITE_FULL") throw new NoSpace(describeError(error));
     if (isDiskError(error)) throw error;
-    database.run("ROLLBACK TO command");
-    database.run("RELEASE command");
+    tx.run("ROLLBACK TO command");
+    tx.run("RELEASE command");
     return { request, failure: { code: "internal", message: `${request.name}: ${describeError(error)}` } };
   }
 }
@@ -45,9 +45,9 @@ function runOne(database: Database, tx: Tx, commands: CommandTable, request: Com
  */
 export function runBatch(database: Database, tx: Tx, commands: CommandTable, batch: readonly CommandRequest[]): Executed[] {
   try {
-    database.run("BEGIN IMMEDIATE");
-    const executed = batch.map((request) => runOne(database, tx, commands, request));
-    database.run("COMMIT");
+    tx.run("BEGIN IMMEDIATE");
+    const executed = batch.map((request) => runOne(tx, commands, request));
+    tx.run("COMMIT");
     return executed;
   } catch (error) {
     // A COMMIT refused for space has rolled back by itself.

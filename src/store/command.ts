@@ -24,6 +24,8 @@ export type Command<Input, Result extends Outcome> = {
    * quote, false for what ends a call or credits a payment, which is always taken.
    */
   readonly sheds: boolean;
+  /** Nobody waits for its answer, so it may ride along with the next command (at most 2 ms later). */
+  readonly unhurried: boolean;
   readonly run: (tx: Tx, input: Input) => Result;
 };
 
@@ -31,9 +33,9 @@ export type Command<Input, Result extends Outcome> = {
 export function command<Input, Result extends Outcome>(
   name: string,
   run: (tx: Tx, input: Input) => Result,
-  options: { sheds?: boolean } = {},
+  options: { sheds?: boolean; unhurried?: boolean } = {},
 ): Command<Input, Result> {
-  return { name, sheds: options.sheds ?? false, run };
+  return { name, sheds: options.sheds ?? false, unhurried: options.unhurried ?? false, run };
 }
 
 /** What the rooms call. One implementation runs the writer thread; tests run commands in place. */

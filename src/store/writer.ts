@@ -1,6 +1,6 @@
 /** The main thread's side of the writer: sends commands in batches, resolves their promises, never blocks. */
 import { AppError } from "../base/errors.ts";
-import { maxQueuedCommands } from "../base/limits.ts";
+import { maxQueuedCommands, unhurriedMs } from "../base/limits.ts";
 import { log } from "../base/log.ts";
 import type { Command, Outcome, Writer } from "./command.ts";
 import type { CommandRequest, FromWriter, ToWriter, Want } from "./protocol.ts";
@@ -13,6 +13,8 @@ export class ThreadWriter implements Writer {
   readonly #pending = new Map<number, Pending>();
   #outgoing: CommandRequest[] = [];
   #readers: { seq: number; resolve(): void }[] = [];
+  #flushing = false;
+  #late: ReturnType<typeof setTimeout> | undefined;
   #sent = 0;
   #through = 0;
   #waitingSheds = 0;
@@ -56,6 +58,7 @@ export class ThreadWriter implements Writer {
   caughtUp(): Promise<void> {
     // While the disk is full ended calls wait for it; a reader must not wait with them.
     if (this.#through >= this.#sent || this.#full) return Promise.resolve();
+    this.#flushSoon();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#readers.push({ seq: this.#sent, resolve });
     return promise;
@@ -77,11 +80,23 @@ export class ThreadWriter implements Writer {
     const seq = ++this.#sent;
     if (command.sheds) this.#waitingSheds++;
     this.#pending.set(seq, { sheds: command.sheds, resolve: resolve as (outcome: Outcome) => void, reject });
-    if (this.#outgoing.push({ seq, name: command.name, input, want }) === 1) queueMicrotask(() => this.#flush());
+    this.#outgoing.push({ seq, name: command.name, input, want });
+    if (command.unhurried) this.#late ??= setTimeout(() => this.#flush(), unhurriedMs);
+    else this.#flushSoon();
     return promise;
   }
 
+  /** Everything sent in this turn of the event loop goes in one message. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
   #flush(): void {
+    this.#flushing = false;
+    clearTimeout(this.#late);
+    this.#late = undefined;
     if (this.#outgoing.length === 0) return;
     const requests = this.#outgoing;
     this.#outgoing = [];

@@ -1,9 +1,10 @@
 /** Any server that speaks OpenAI's API: Ollama, llama.cpp, vLLM, LM Studio, OpenAI itself and most clouds. */
 import { AppError } from "../base/errors.ts";
-import { firstByteTimeoutMs, maxAnswerBytes, modelListTimeoutMs } from "../base/limits.ts";
+import { maxAnswerBytes, modelListTimeoutMs } from "../base/limits.ts";
 import { describeError } from "../base/log.ts";
 import { z } from "zod";
 import { isLocalUrl } from "./local-address.ts";
+import { readBounded } from "./read-bounded.ts";
 import type { CapField, Upstream, UpstreamAnswer, UpstreamModel } from "./upstream.ts";
 
 export type OpenAiCompatibleOptions = {
@@ -48,8 +49,6 @@ async function listModels(name: string, base: string, headers: Record<string, st
 }
 
 async function chat(name: string, url: string, headers: Record<string, string>, body: string, signal: AbortSignal): Promise<UpstreamAnswer> {
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(unavailable(name, "did not begin to answer")), firstByteTimeoutMs);
   try {
     const answer = await fetch(url, {
       method: "POST",
@@ -57,15 +56,25 @@ async function chat(name: string, url: string, headers: Record<string, string>, 
       body,
       // A redirect would carry the prompt, and the key, to a place the owner did not name.
       redirect: "manual",
-      signal: AbortSignal.any([signal, late.signal]),
+      signal,
       timeout: false,
     } as RequestInit);
-    return { status: answer.status, contentType: answer.headers.get("content-type") ?? "", body: answer.body ?? new Blob([]).stream() };
+    return toAnswer(answer);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    if (late.signal.aborted) throw late.signal.reason;
     throw unavailable(name, "does not answer", error);
-  } finally {
-    clearTimeout(timer);
   }
+}
+
+function toAnswer(answer: Response): UpstreamAnswer {
+  const declaredBytes = Number(answer.headers.get("content-length") ?? Number.NaN);
+  return {
+    status: answer.status,
+    contentType: answer.headers.get("content-type") ?? "",
+    get body() {
+      return answer.body ?? new Blob([]).stream();
+    },
+    // A body of declared length is bounded by it, and read at once it costs half.
+    read: (maxBytes) => (declaredBytes <= maxBytes ? answer.bytes() : readBounded(answer.body ?? new Blob([]).stream(), maxBytes)),
+  };
 }

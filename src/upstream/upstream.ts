@@ -10,6 +10,8 @@ export type UpstreamAnswer = {
   contentType: string;
   /** Ends, or errors when the connection broke. Cancelling it (or the call's signal) stops the upstream's work. */
   body: ReadableStream<Uint8Array>;
+  /** The whole body, instead of `body`. @throws when it breaks off or is longer. */
+  read(maxBytes: number): Promise<Uint8Array>;
 };
 
 export interface Upstream {

@@ -1,0 +1,96 @@
+/** The measures as tables people read, and the aims of the design beside them. Pure. */
+import { type ContestantName, contestantNames } from "./contestants.ts";
+import type { Measures, Metric } from "./measures.ts";
+import { chatConnections, mintConnections, streamLoads } from "./workloads.ts";
+
+export type Aim = { what: string; aim: string; got: string; met: boolean | undefined };
+
+const difference = (one: number, other: number) => one - other;
+const ratio = (one: number, other: number) => one / other;
+
+function show(value: number | undefined, digits: number): string {
+  return value === undefined || Number.isNaN(value) ? "-" : value.toFixed(digits);
+}
+
+function table(head: string[], rows: string[][]): string {
+  const widths = head.map((cell, column) => Math.max(cell.length, ...rows.map((row) => row[column]!.length)));
+  const line = (cells: string[]) => `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join(" | ")} |`;
+  const rule = `|${widths.map((width, column) => (column === 0 ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`)).join("|")}|`;
+  return [line(head), rule, ...rows.map(line)].join("\n");
+}
+
+function chatTable(measures: Measures): string {
+  const rows = chatConnections.flatMap((parallel) =>
+    contestantNames.flatMap((name) => {
+      const at = (metric: Metric) => ({ workload: "W1" as const, parallel, metric });
+      const rate = measures.median(name, at("requests_per_s"));
+      if (rate === undefined) return [];
+      const rateBeside = (other: ContestantName) => show(measures.paired(name, other, at("requests_per_s"), ratio), 2);
+      return [[
+        `${name}, ${parallel}`, show(rate, 0), show(measures.median(name, at("p50_ms")), 2), show(measures.median(name, at("p99_ms")), 2),
+        show(measures.paired(name, "direct", at("p50_ms"), difference), 2), rateBeside("bare-bun"), rateBeside("no-ledger"),
+        show(measures.median(name, at("cpu_ms_per_request")), 3),
+      ]];
+    }));
+  return table(["W1 chat, connections", "req/s", "p50 ms", "p99 ms", "added p50 ms", "x bare-bun", "x no-ledger", "cpu ms/req"], rows);
+}
+
+function streamTable(measures: Measures): string {
+  const rows = streamLoads.flatMap(({ streams: parallel }) =>
+    contestantNames.flatMap((name) => {
+      const at = (metric: Metric) => ({ workload: "W2" as const, parallel, metric });
+      const first = measures.median(name, at("first_p50_ms"));
+      if (first === undefined) return [];
+      return [[
+        `${name}, ${parallel}`, show(first, 2), show(measures.median(name, at("first_p99_ms")), 2),
+        show(measures.paired(name, "direct", at("first_p50_ms"), difference), 2), show(timesBareBun(measures, name, parallel), 2),
+        show(measures.median(name, at("total_p50_ms")), 0), show(measures.sum(name, at("streams")), 0), show(measures.sum(name, at("lost_frames")), 0),
+      ]];
+    }));
+  return table(["W2 SSE, streams", "first p50 ms", "first p99 ms", "added p50 ms", "x bare-bun's", "total p50 ms", "streams", "lost frames"], rows);
+}
+
+function timesBareBun(measures: Measures, name: ContestantName, parallel: number): number | undefined {
+  const added = (who: ContestantName) => measures.paired(who, "direct", { workload: "W2", parallel, metric: "first_p50_ms" }, difference);
+  const own = added(name), bare = added("bare-bun");
+  return name === "direct" || own === undefined || bare === undefined ? undefined : own / bare;
+}
+
+function mintTable(measures: Measures, signingMs: number): string {
+  const rows = mintConnections.flatMap((parallel) => {
+    const at = (metric: Metric) => ({ workload: "W3" as const, parallel, metric });
+    const rate = measures.median("hearth", at("requests_per_s"));
+    if (rate === undefined) return [];
+    return [[
+      `hearth, ${parallel}`, show(rate, 0), show(measures.median("hearth", at("p50_ms")), 2), show(measures.median("hearth", at("p99_ms")), 2),
+      show(signingMs, 3), `${show(signingMs * rate / 10, 0)} %`,
+    ]];
+  });
+  return table(["W3 402s, connections", "402/s", "p50 ms", "p99 ms", "node ms/402", "node's share"], rows);
+}
+
+export function tables(measures: Measures, signingMs: number): string {
+  return [chatTable(measures), streamTable(measures), mintTable(measures, signingMs)].join("\n\n");
+}
+
+function aim(what: string, wanted: string, got: number | undefined, digits: number, holds: (got: number) => boolean): Aim {
+  return { what, aim: wanted, got: show(got, digits), met: got === undefined || Number.isNaN(got) ? undefined : holds(got) };
+}
+
+/** quality.md, "Benchmarks". */
+export function aims(measures: Measures): Aim[] {
+  const chat = (parallel: number, metric: Metric) => ({ workload: "W1" as const, parallel, metric });
+  const most = Math.max(...streamLoads.map((load) => load.streams));
+  return [
+    aim("W1, 1 connection: added p50 ms", "<= 0.5", measures.paired("hearth", "direct", chat(1, "p50_ms"), difference), 2, (got) => got <= 0.5),
+    aim("W1, 16 connections: req/s, x no-ledger", ">= 0.60", measures.paired("hearth", "no-ledger", chat(16, "requests_per_s"), ratio), 2, (got) => got >= 0.6),
+    aim("W1, 16 connections: req/s, x bare-bun", ">= 0.40", measures.paired("hearth", "bare-bun", chat(16, "requests_per_s"), ratio), 2, (got) => got >= 0.4),
+    ...streamLoads.map(({ streams }) =>
+      aim(`W2, ${streams} streams: added first frame, x bare-bun's`, "<= 2", timesBareBun(measures, "hearth", streams), 2, (got) => got <= 2)),
+    aim(`W2, ${most} streams: lost frames`, "0", measures.sum("hearth", { workload: "W2", parallel: most, metric: "lost_frames" }), 0, (got) => got === 0),
+  ];
+}
+
+export function aimTable(list: readonly Aim[]): string {
+  return table(["Aim", "wanted", "got", ""], list.map((one) => [one.what, one.aim, one.got, one.met === undefined ? "not measured" : one.met ? "met" : "MISSED"]));
+}

@@ -118,9 +118,7 @@ export class Charge {
     const atMs = this.#clock.nowMs();
     if (limits.models !== undefined && !limits.models.some((name) => sale.names.includes(name)))
       return { kind: "narrowed", message: `This credential is narrowed to ${limits.models.join(", ") || "no model"}; it does not open ${sale.names[0]}.` };
-    const pinned = pinnedQuote(invoice, sale, atMs);
-    // The pin is the payer's right, not a burden: after a price fell it is not held against them.
-    const quote = pinned && pinned.ceilingMsat <= sale.quote.ceilingMsat ? pinned : sale.quote;
+    const quote = pinnedQuote(invoice, sale, atMs) ?? sale.quote;
     const atMost = limits.maxMsat === undefined ? quote.ceilingMsat : minMsat(quote.ceilingMsat, limits.maxMsat);
     if (atMost < quote.leastMsat)
       return { kind: "narrowed", message: `This credential is narrowed to ${atMost} msat a call; this one may cost ${quote.leastMsat} msat.` };
@@ -152,7 +150,7 @@ export class Charge {
       amountSats: ceilingSats > this.#minPriceSats ? ceilingSats : this.#minPriceSats,
       memo: sale.memo,
       quoteId: newId("q", this.#clock.nowMs(), this.#random),
-      quoteFingerprint: sale.fingerprint,
+      quoteFingerprint: sale.fingerprint(),
       quoteTerms: sale.quote.terms,
       rollsOverFrom,
       tokenIdFor: (paymentHash, createdAtMs) =>
@@ -214,10 +212,15 @@ export class Charge {
   }
 }
 
-/** The request an invoice was made for keeps its price and rate for a day after the payment, whatever they do. */
+/**
+ * The request an invoice was made for keeps its price and rate for a day after the payment, whatever they do. The pin is
+ * the payer's right, not a burden: one that is no cheaper than today's quote is not held against them.
+ */
 function pinnedQuote(invoice: CreditedInvoice, sale: Sale, nowMs: number): Quote | undefined {
-  const pinned = invoice.quoteFingerprint === sale.fingerprint && nowMs < invoice.creditedAtMs + pinnedQuoteHours * 3_600_000;
-  return pinned ? sale.quoteAt(invoice.quoteTerms) : undefined;
+  if (nowMs >= invoice.creditedAtMs + pinnedQuoteHours * 3_600_000) return undefined;
+  const pinned = sale.quoteAt(invoice.quoteTerms);
+  if (pinned === undefined || pinned.ceilingMsat >= sale.quote.ceilingMsat) return undefined;
+  return invoice.quoteFingerprint === sale.fingerprint() ? pinned : undefined;
 }
 
 function settlementUnknown(): AppError {

@@ -11,8 +11,8 @@ export type Quote = {
 };
 
 export type Sale = {
-  /** The same for the same request, whatever its formatting. */
-  fingerprint: string;
+  /** The same for the same request, whatever its formatting. Asked for only when needed: it reads the whole request. */
+  fingerprint(): string;
   /** What a credential may be narrowed to (`llm_models=`), the first as we call it. */
   names: readonly string[];
   /** Short text for the payer's wallet. */

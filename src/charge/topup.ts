@@ -5,7 +5,7 @@ import type { Sale } from "./sale.ts";
 export function topupSale(amountSats: Sat): Sale {
   const amountMsat = satToMsat(amountSats);
   return {
-    fingerprint: "topup",
+    fingerprint: () => "topup",
     names: [],
     memo: `Balance of ${amountSats} sats`,
     quote: { ceilingMsat: amountMsat, leastMsat: amountMsat, terms: "{}" },

@@ -41,11 +41,11 @@ export async function countInput(plan: ChatPlan): Promise<number> {
 export function chatSale(plan: ChatPlan, inputTokens: number): Sale {
   const terms: ChatTerms = { price: plan.model.price, inputTokens, cap: plan.cap };
   return {
-    fingerprint: fingerprint(plan),
+    fingerprint: () => fingerprint(plan),
     names: [plan.model.id, `${plan.model.upstream.name}/${plan.model.upstreamModelId}`],
     memo: `${plan.model.id}, up to ${plan.cap} tokens`,
     quote: quoteAt(plan, terms),
-    quoteAt: (pinned) => quoteAt(plan, decodeTerms(pinned)),
+    quoteAt: (pinned) => (isChatTerms(pinned) ? quoteAt(plan, decodeTerms(pinned)) : undefined),
   };
 }
 
@@ -66,6 +66,11 @@ function encodeTerms(terms: ChatTerms): string {
     input_msat_per_mtok: String(price.inputMsatPerMtok), output_msat_per_mtok: String(price.outputMsatPerMtok),
     input_tokens: inputTokens, cap,
   });
+}
+
+/** A topup's terms, for one, quote no call. */
+function isChatTerms(text: string): boolean {
+  return text.startsWith('{"input_msat_per_mtok":');
 }
 
 export function decodeTerms(text: string): ChatTerms {

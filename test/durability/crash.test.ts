@@ -100,10 +100,10 @@ describe.skipIf(noShimHere !== undefined)("kill -9", () => {
 /** The test of the test: each of these loses something, and the sweep must see it. */
 describe.skipIf(noShimHere !== undefined)("kill -9 of a broken writer", () => {
   const statementByStatement: Replacement[] = [
-    { file: "src/store/batch.ts", from: 'database.run("BEGIN IMMEDIATE");', to: "" },
-    { file: "src/store/batch.ts", from: 'database.run("COMMIT");', to: "" },
-    { file: "src/store/batch.ts", from: 'database.run("SAVEPOINT command");', to: "" },
-    { file: "src/store/batch.ts", from: 'if (!outcome.ok) database.run("ROLLBACK TO command");\n    database.run("RELEASE command");', to: "" },
+    { file: "src/store/batch.ts", from: 'tx.run("BEGIN IMMEDIATE");', to: "" },
+    { file: "src/store/batch.ts", from: 'tx.run("COMMIT");', to: "" },
+    { file: "src/store/batch.ts", from: 'tx.run("SAVEPOINT command");', to: "" },
+    { file: "src/store/batch.ts", from: 'if (!outcome.ok) tx.run("ROLLBACK TO command");\n    tx.run("RELEASE command");\n    return { request, outcome };', to: "return { request, outcome };" },
   ];
   const forgetsReservations: Replacement[] = [
     { file: "src/ledger/boot.ts", from: "for (const one of left) voidReservation(", to: "for (const one of left.slice(1)) voidReservation(" },

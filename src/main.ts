@@ -8,7 +8,7 @@ import { mkdirSync } from "node:fs";
 import { systemClock, systemRandom } from "./base/clock.ts";
 import { AppError } from "./base/errors.ts";
 import { newId } from "./base/ids.ts";
-import { drainMs } from "./base/limits.ts";
+import { drainMs, hangUpMs } from "./base/limits.ts";
 import { describeError, log } from "./base/log.ts";
 import { Charge } from "./charge/charge.ts";
 import { auditCommand } from "./cli/audit.ts";
@@ -51,8 +51,6 @@ const loopback = "127.0.0.1";
 
 /** As the Lightning charge draft names the network of our `lnbcrt` invoices. */
 const paymentNetwork = "regtest";
-/** Time for clients to hear that their connection ends. */
-const hangUpMs = 500;
 
 const clock = systemClock;
 const random = systemRandom;

@@ -42,6 +42,13 @@ export const nodeCallTimeoutMs = 10_000;
 export const maxParallelNodeCalls = 16;
 /** Open invoices are looked up this often, whatever the settlement stream says: streams can be half open. */
 export const invoicePollMs = 15_000;
+/** A settlement stream that broke is opened again after this long, doubled each time up to the second figure. */
+export const firstStreamRetryMs = 500;
+export const lastStreamRetryMs = 30_000;
+/** Open invoices read at one time. */
+export const invoicePageSize = 100;
+/** BOLT 11: what one QR code can hold. Decoding takes time in the square of the length. */
+export const maxInvoiceCharacters = 7_089;
 /** An invoice the node does not know is asked about for this long after its expiry before its row goes. */
 export const invoiceForgetAfterMs = 60 * 60 * 1000;
 
@@ -73,13 +80,25 @@ export const capTolerancePercent = 110n;
 /** Token counts above this are not believed. */
 export const absurdTokens = 10_000_000;
 
+/** Models whose speed is remembered. */
+export const maxMeasuredModels = 1_000;
+/** `Retry-After` where nothing better is known. */
+export const defaultRetrySeconds = 5;
+
 /** Streams that are still open get this long when the process is told to end. */
 export const drainMs = 8_000;
+/** Time for clients to hear that their connection ends. */
+export const hangUpMs = 500;
+
+/** `hearth doctor` warns of a slower disk and of less room. */
+export const slowSyncMs = 50;
+export const lowDiskBytes = 1024 ** 3;
 
 /** Owner's one-time code: dies after this time or this many tries. */
 export const ownerCodeMinutes = 15;
 export const ownerCodeTries = 5;
 /** An owner's session. */
 export const ownerSessionHours = 12;
+export const maxOwnerSessions = 64;
 export const minPasswordCharacters = 8;
 export const maxPasswordCharacters = 256;

@@ -1,4 +1,5 @@
 /** `hearth doctor`: what Hearth depends on, one line each with what to do. Works beside a running Hearth. */
+import { lowDiskBytes, slowSyncMs } from "../base/limits.ts";
 import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { describeError } from "../base/log.ts";
@@ -9,8 +10,6 @@ import type { Upstream } from "../upstream/upstream.ts";
 type Line = { ok: boolean; text: string };
 
 const syncSamples = 20;
-const slowSyncMs = 50;
-const lowDiskBytes = 1024 ** 3;
 
 /** The process's exit code: 1 when something needs the owner. */
 export async function doctorCommand(config: Config, upstreams: readonly Upstream[], print: (line: string) => void): Promise<number> {

@@ -1,14 +1,14 @@
 /** How fast each model makes tokens, learnt from completed calls. Pure. Only used for work that nobody saw. */
+import { maxMeasuredModels } from "../base/limits.ts";
 
 /** Weight of the newest call. */
 const newest = 0.2;
-const maxModels = 1_000;
 
 export class SpeedBook {
   readonly #tokensPerSecond = new Map<string, number>();
 
   learn(modelId: string, tokens: number, elapsedMs: number): void {
-    if (tokens <= 0 || elapsedMs <= 0 || (this.#tokensPerSecond.size >= maxModels && !this.#tokensPerSecond.has(modelId))) return;
+    if (tokens <= 0 || elapsedMs <= 0 || (this.#tokensPerSecond.size >= maxMeasuredModels && !this.#tokensPerSecond.has(modelId))) return;
     const measured = (tokens * 1000) / elapsedMs;
     const known = this.#tokensPerSecond.get(modelId);
     this.#tokensPerSecond.set(modelId, known === undefined ? measured : known * (1 - newest) + measured * newest);

@@ -1,6 +1,7 @@
 /** The only file that knows which status an error becomes, and OpenAI's shape for it. */
 import { z } from "zod";
 import { AppError } from "../base/errors.ts";
+import { defaultRetrySeconds } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 
 const statusOf: Record<string, number> = {
@@ -29,8 +30,6 @@ const statusOf: Record<string, number> = {
   storage_full: 503,
   busy: 503,
 };
-
-const defaultRetrySeconds = 5;
 
 /** OpenAI's `type` by status. */
 function typeOf(status: number): string {

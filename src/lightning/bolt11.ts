@@ -5,6 +5,7 @@
 import { decode, encode, sign, type PaymentRequestObject } from "bolt11";
 import { assert } from "../base/assert.ts";
 import { decodeHex32, toHex } from "../base/bytes.ts";
+import { maxInvoiceCharacters } from "../base/limits.ts";
 import { msat, type Msat } from "../money/msat.ts";
 import type { Network } from "./node.ts";
 
@@ -34,8 +35,6 @@ type Chain = NonNullable<PaymentRequestObject["network"]>;
 
 /** BOLT 11 gives a description 1023 words of 5 bits. */
 export const maxMemoBytes = 639;
-/** BOLT 11: what one QR code can hold. Decoding takes time in the square of the length. */
-const maxInvoiceCharacters = 7089;
 /** BOLT 11: what an invoice that names no expiry means. */
 const defaultExpirySeconds = 3600;
 /** What CLN and LND of today ask for at least; the sandbox has no blocks, but readers check the field. */

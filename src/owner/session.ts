@@ -2,9 +2,7 @@
 import { equalBytes, sha256, toBase64, toHex } from "../base/bytes.ts";
 import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { ownerCodeMinutes, ownerCodeTries, ownerSessionHours } from "../base/limits.ts";
-
-const maxSessions = 64;
+import { maxOwnerSessions, ownerCodeMinutes, ownerCodeTries, ownerSessionHours } from "../base/limits.ts";
 
 export class OwnerSessions {
   readonly #clock: Clock;
@@ -63,7 +61,7 @@ export class OwnerSessions {
 
   #open(): string {
     const nowMs = this.#clock.nowMs();
-    for (const [key, diesAtMs] of this.#sessions) if (diesAtMs <= nowMs || this.#sessions.size >= maxSessions) this.#sessions.delete(key);
+    for (const [key, diesAtMs] of this.#sessions) if (diesAtMs <= nowMs || this.#sessions.size >= maxOwnerSessions) this.#sessions.delete(key);
     const token = toHex(this.#random.bytes(32));
     this.#sessions.set(keyOf(token), nowMs + ownerSessionHours * 3_600_000);
     return token;

@@ -3,17 +3,13 @@
  * invoice, because streams break, repeat, reorder and stay silently half open.
  */
 import type { Clock } from "../base/clock.ts";
-import { invoiceForgetAfterMs, invoicePollMs } from "../base/limits.ts";
+import { firstStreamRetryMs, invoiceForgetAfterMs, invoicePageSize, invoicePollMs, lastStreamRetryMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import type { Node } from "../lightning/node.ts";
 import type { Reader } from "../store/reader.ts";
 import { findCursor, listOpenInvoices } from "./commands.ts";
 import type { OpenInvoice } from "./invoice.ts";
 import type { Payments } from "./payments.ts";
-
-const firstRetryMs = 500;
-const lastRetryMs = 30_000;
-const pageSize = 100;
 
 export class SettlementWatcher {
   readonly #node: Node;
@@ -41,10 +37,10 @@ export class SettlementWatcher {
 
   async #listen(): Promise<void> {
     const { signal } = this.#stop;
-    for (let retryMs = firstRetryMs; !signal.aborted; retryMs = Math.min(retryMs * 2, lastRetryMs)) {
+    for (let retryMs = firstStreamRetryMs; !signal.aborted; retryMs = Math.min(retryMs * 2, lastStreamRetryMs)) {
       try {
         for await (const settlement of this.#node.settlements(findCursor(this.#reader), signal)) {
-          retryMs = firstRetryMs;
+          retryMs = firstStreamRetryMs;
           await this.#payments.credit(settlement.paymentHash, settlement.paidMsat, settlement.cursor);
         }
       } catch (error) {
@@ -67,7 +63,7 @@ export class SettlementWatcher {
   /** Looks every open invoice up once: credits the settled, forgets the dead. */
   async sweep(): Promise<void> {
     for (let after = ""; !this.#stop.signal.aborted; ) {
-      const page = listOpenInvoices(this.#reader, after, pageSize);
+      const page = listOpenInvoices(this.#reader, after, invoicePageSize);
       if (page.length === 0) return;
       const answers = await Promise.all(page.map((invoice) => this.#check(invoice)));
       if (answers.includes("unreachable")) return;

@@ -19,27 +19,26 @@ if (upstreamUrl === undefined) throw new Error("usage: no-ledger.ts UPSTREAM_URL
 
 const clock = systemClock, random = systemRandom;
 const modelPrice = { inputMsatPerMtok: BigInt(price.inputSatsPerMtok) * 1000n, outputMsatPerMtok: BigInt(price.outputSatsPerMtok) * 1000n };
-const paidWith = { scheme: "l402" as const, quoteId: "q_free", paymentHash: "00".repeat(32), creditedAtMs: clock.nowMs() };
 
 function notHere(): never {
   throw new Error("there is no ledger here");
 }
 
 const freeTill: Till = {
-  open: async (id: string, _proof: unknown, { quote }: Sale) => ({
+  open: async (id: string, _asker: unknown, { quote }: Sale) => ({
     kind: "reserved",
     quote,
-    reservation: { id, accountId: "a_free", amountMsat: quote.ceilingMsat, spendableMsat: msat(0n), terms: quote.terms, startedAtMs: clock.nowMs(), paidWith },
+    reservation: { id, accountId: "a_free", amountMsat: quote.ceilingMsat, spendableMsat: msat(0n), terms: quote.terms, startedAtMs: clock.nowMs(), free: false, receipt: undefined },
   }),
-  challenge: notHere,
+  bill: notHere,
   settle: (reservation: Reservation, end: CallEnd) => ({ chargedMsat: end.act === "post" ? end.costMsat : msat(0n), spendableMsat: reservation.spendableMsat }),
 };
 
 const upstream = openAiCompatible({ name: "bench", url: `${upstreamUrl}/v1`, key: undefined, capField: undefined });
 const directory = new ModelDirectory([upstream], () => modelPrice, clock);
 await directory.refresh();
-const gateway = new Gateway({ directory, till: freeTill, clock, limits: { defaultOutputTokens: 2_048, maxOutputTokens: 16_384 } });
-const context = { headers: corsHeaders, nowMs: () => clock.nowMs(), newCallId: () => newId("c", clock.nowMs(), random) };
+const gateway = new Gateway({ directory, till: freeTill, clock, limits: { defaultOutputTokens: 2_048, maxOutputTokens: 16_384 }, trial: { models: [], maxOutputTokens: 0 } });
+const context = { headers: corsHeaders, addressOf: () => () => undefined, nowMs: () => clock.nowMs(), newCallId: () => newId("c", clock.nowMs(), random) };
 const app = new Elysia({ normalize: false })
   .onRequest(({ request }) => (request.method === "OPTIONS" ? new Response(null, { status: 204 }) : undefined))
   .use(chatRoutes(gateway, { offerPayment: false, paymentNetwork: "regtest" }, context));

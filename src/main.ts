@@ -10,6 +10,9 @@ import { AppError } from "./base/errors.ts";
 import { newId } from "./base/ids.ts";
 import { drainMs, hangUpMs } from "./base/limits.ts";
 import { describeError, log } from "./base/log.ts";
+import { Accounts } from "./accounts/accounts.ts";
+import { findKey } from "./accounts/keys.ts";
+import { Topups } from "./accounts/topups.ts";
 import { Charge } from "./charge/charge.ts";
 import { auditCommand } from "./cli/audit.ts";
 import { doctorCommand } from "./cli/doctor.ts";
@@ -21,13 +24,16 @@ import { loadOrMakeSecret } from "./config/secrets.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { ModelDirectory } from "./gateway/model-directory.ts";
 import { realm } from "./http/challenge-body.ts";
-import { openDoor, ownerApp, publicApp } from "./http/doors.ts";
+import { parseTrustedProxies } from "./http/client-address.ts";
+import { containerGateways } from "./http/container-gateways.ts";
+import { Addresses, openDoor, ownerApp, publicApp } from "./http/doors.ts";
 import type { Sandbox } from "./http/routes/sandbox.ts";
+import { ChallengeMint } from "./l402/challenge-mint.ts";
 import { CredentialDesk } from "./l402/credential.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
 import { openSandboxNode } from "./lightning/sandbox.ts";
-import { sat } from "./money/msat.ts";
+import { sat, satToMsat } from "./money/msat.ts";
 import { hasPassword, isPassword, setPassword } from "./owner/password.ts";
 import { makeReport } from "./owner/report.ts";
 import { OwnerSessions } from "./owner/session.ts";
@@ -35,6 +41,7 @@ import { bindNode } from "./payments/node-identity.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
 import { ownerPrice } from "./pricing/owner-prices.ts";
+import type { BtcRate } from "./pricing/rate.ts";
 import { takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
@@ -45,6 +52,7 @@ import type { Upstream } from "./upstream/upstream.ts";
 /** Exit code of a process that must not go on (EX_SOFTWARE); the supervisor starts it again. */
 const fatalExit = 70;
 const demoTokenDelayMs = 15;
+const sandboxUsdPerBtc = 100_000;
 const ollamaUrl = "http://127.0.0.1:11434/v1";
 /** With play money nobody from outside may come in. */
 const loopback = "127.0.0.1";
@@ -114,18 +122,35 @@ async function openBooks(config: Config) {
 
 type Books = Awaited<ReturnType<typeof openBooks>>;
 
-/** Everything that earns: payments, the till, the gateway. */
+/** Everything that earns: payments, accounts, the till, the gateway. */
 function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) {
   const { writer, reader, node, boot } = books;
-  const master = loadOrMakeSecret(join(config.data_dir, "keys", "credentials"), 32, random);
-  const payments = new Payments({ node, writer, reader, clock, random, boot, maxOpenInvoices: config.limits.max_open_invoices });
+  const secret = (name: string) => loadOrMakeSecret(join(config.data_dir, "keys", name), 32, random);
+  const [master, tokenKey] = [secret("credentials"), secret("tokens")];
+  const { limits } = config;
+  const payments = new Payments({ node, writer, reader, clock, random, boot, limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address } });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
   const setting = { offerPayment: offersPayment(config), paymentNetwork };
-  const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork } });
-  const charge = new Charge({ desk, payments, writer, reader, clock, random, master, boot, minPriceSats: sat(BigInt(config.limits.min_price_sats)) });
+  const isLiveKey = (hash: string) => findKey(reader, hash)?.ended === undefined;
+  const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork }, isLiveKey });
+  const mint = new ChallengeMint({ master, payments, clock, random });
+  const accounts = new Accounts({ reader, writer, clock, desk });
+  const topups = new Topups({ accounts, desk, mint, payments, writer, reader, clock, tokenKey, boot, alwaysSecret: config.claim_needs_secret });
+  const charge = new Charge({ accounts, desk, mint, writer, reader, clock, boot, minPriceSats: sat(BigInt(limits.min_price_sats)), trial: trialRules(config, master) });
   const directory = new ModelDirectory(upstreams, (upstream, id) => ownerPrice(config, upstream, id), clock);
-  const limits = { defaultOutputTokens: config.limits.default_output_tokens, maxOutputTokens: config.limits.max_output_tokens };
-  return { payments, watcher, setting, charge, directory, gateway: new Gateway({ directory, till: charge, clock, limits }) };
+  const caps = { defaultOutputTokens: limits.default_output_tokens, maxOutputTokens: limits.max_output_tokens };
+  const trial = { models: config.trial.models, maxOutputTokens: config.trial.max_output_tokens };
+  return { payments, watcher, setting, accounts, topups, mint, tokenKey, directory, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial }) };
+}
+
+function trialRules({ trial }: Config, addressKey: Uint8Array) {
+  if (trial.models.length === 0) return undefined;
+  return { callsPerDay: trial.calls, dailyBudgetMsat: satToMsat(sat(BigInt(trial.daily_budget_sats))), addressKey };
+}
+
+/** Play money has a price of its own, so that dollars can be tried. */
+function fixedRate(config: Config): BtcRate {
+  return { centsPerBtc: BigInt(config.usd_per_btc ?? sandboxUsdPerBtc) * 100n, atMs: clock.nowMs() };
 }
 
 type Shop = ReturnType<typeof openShop>;
@@ -158,9 +183,15 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     misbehaveNode: (faults) => (sandboxNode.misbehave(faults), sandboxNode.faults()),
     misbehaveModel: model && ((faults) => (model.misbehave(faults), { ...model.faults() })),
   };
-  const topups = { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats };
   const owner = openOwnersDoor(config, books, shop);
-  const door = openDoor(publicApp({ ...shop, sandbox, topups, clock, random }), loopback, config.port, "HEARTH_PORT");
+  const addresses = new Addresses(parseTrustedProxies(config.trusted_proxies), containerGateways());
+  const app = publicApp({
+    ...shop, sandbox, addresses, clock, random,
+    rate: () => fixedRate(config),
+    limits: { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats },
+    streams: { open: 0, onCredited: (paymentHash, listener) => shop.payments.onCredited(paymentHash, listener) },
+  });
+  const door = openDoor(app, loopback, config.port, "HEARTH_PORT", addresses);
 
   stopOnSignal(async () => {
     log.info("stopping", { active: door.activeRequests() });

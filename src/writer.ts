@@ -1,12 +1,22 @@
 /** Entry point of the writer thread: collects every room's commands and runs them. */
-import { postCall, reserveCall, voidCall } from "./charge/commands.ts";
+import { claimPayment } from "./accounts/claim.ts";
+import { revokeKey, rotateKey } from "./accounts/keys.ts";
+import { takeRequestKey } from "./accounts/request-keys.ts";
+import { postCall, reserveCall, reserveSingleUse, reserveTrial, voidCall } from "./charge/commands.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { setPasswordHash } from "./owner/password.ts";
 import { creditInvoice, forgetInvoice, openInvoice } from "./payments/commands.ts";
 import { bindNode } from "./payments/node-identity.ts";
 import { runWriterThread } from "./store/writer-thread.ts";
 
-runWriterThread([startBoot, bindNode, setPasswordHash, openInvoice, creditInvoice, forgetInvoice, reserveCall, voidCall, postCall], {
+const commands = [
+  startBoot, bindNode, setPasswordHash,
+  openInvoice, creditInvoice, forgetInvoice,
+  claimPayment, rotateKey, revokeKey, takeRequestKey,
+  reserveCall, reserveSingleUse, reserveTrial, voidCall, postCall,
+];
+
+runWriterThread(commands, {
   startSyncer: () => new Worker(new URL("./store/sync-worker.ts", import.meta.url).href),
   startCheckpointer: () => new Worker(new URL("./store/checkpoint-worker.ts", import.meta.url).href),
 });

@@ -20,6 +20,10 @@ export const maxChallengeHeaderBytes = 4096;
 /** Dropped fields named in a header; Node's clients stop reading headers at 16 KB. */
 export const maxDroppedShown = 32;
 
+/** Of an `X-Forwarded-For` only the end is read: chains of proxies are short, the rest is what the client itself wrote. */
+export const maxForwardedCharacters = 2_000;
+export const maxForwardedEntries = 32;
+
 /** Verified macaroons and credited invoices kept in memory: the credentials in use at one time, about 1 KB each. */
 export const maxCachedCredentials = 1_024;
 /** How long a command nobody waits for may wait for company on its way to the writer. */
@@ -27,10 +31,23 @@ export const unhurriedMs = 2;
 
 /** How long an unpaid invoice lives; really sent to the node. */
 export const invoiceExpirySeconds = 600;
-/** Unpaid invoices the node may hold for us: each is state on the node that a stranger made for free. */
-export const maxOpenInvoices = 2_000;
+/** A stranger who knows only a payment hash makes us ask the node about it at most this often. */
+export const strangersLookupMs = 1_000;
 /** How long the price of a quote is kept for the request that was quoted, counted from the credit. */
 export const pinnedQuoteHours = 24;
+/** A claim by bare preimage is answered again for this long; every hop of the payment knows the preimage too. */
+export const claimRepeatMs = 10 * 60 * 1000;
+/** How long an `Idempotency-Key` stands for its request. */
+export const requestKeyHours = 24;
+export const maxRequestKeyCharacters = 255;
+/** Unknown tokens an address may present in this time; where addresses mean nothing, all such clients together. */
+export const tokenGuessWindowMs = 60_000;
+export const maxTokenGuesses = 20;
+export const maxTokenGuessesInAll = 600;
+/** Addresses whose guesses are counted. */
+export const maxCountedAddresses = 10_000;
+/** Event streams that wait for a payment, over all. */
+export const maxPaymentStreams = 1_000;
 /** How long a credential's balance pays for calls, from its creation. */
 export const credentialDays = 365;
 /** A right preimage whose invoice the node still calls open is looked up again for this long before a 503. */

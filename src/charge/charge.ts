@@ -2,214 +2,212 @@
  * The till. Who pays for this sale, is there enough, and what did it cost in the end. It sells anything that has a
  * quote, and knows neither models nor HTTP.
  */
-import { toBase64, toHex } from "../base/bytes.ts";
-import type { Clock, Random } from "../base/clock.ts";
+import { type Accounts, outlived, settlementUnknown } from "../accounts/accounts.ts";
+import type { Asker, SingleUseProof } from "../accounts/asker.ts";
+import { hashAddress, hasTrial, type TrialRules } from "../accounts/trials.ts";
+import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { newId } from "../base/ids.ts";
 import { pinnedQuoteHours } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
-import type { AuthorizationProof } from "../l402/authorization.ts";
-import { mintedCaveats } from "../l402/caveats.ts";
+import type { Challenge, ChallengeMint } from "../l402/challenge-mint.ts";
 import type { CredentialDesk, CredentialProof, Standing } from "../l402/credential.ts";
-import { mintMacaroon, rollTokenId } from "../l402/macaroon.ts";
-import { findAccount } from "../ledger/transfers.ts";
-import { spendable } from "../ledger/account.ts";
 import { ceilToSat, maxMsatOf, minMsat, type Msat, msat, type Sat } from "../money/msat.ts";
-import type { CreditedInvoice, OpenInvoice } from "../payments/invoice.ts";
-import type { InvoiceRequest } from "../payments/payments.ts";
+import type { CreditedInvoice } from "../payments/invoice.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
-import { postCall, reserveCall, voidCall } from "./commands.ts";
-import type { CallEnd, Quote, Reservation, Sale } from "./sale.ts";
+import { postCall, reserveCall, reserveSingleUse, reserveTrial, voidCall } from "./commands.ts";
+import type { CallEnd, Quote, Reservation, Sale, Settled } from "./sale.ts";
 
-/** An invoice somebody may pay, with the credential it pays for. */
-export type Challenge = {
-  invoice: OpenInvoice;
-  /** Standard base64 with padding. */
-  macaroon: string;
-  /** Set when a good credential held too little: what it holds, in whole sats. */
-  insufficient: { availableMsat: Msat; requiredMsat: Msat } | undefined;
-};
+/** Why somebody is asked to pay. `insufficient`: a good credential held too little. */
+export type Reason =
+  | { kind: "required" | "malformed" | "refused" | "unpaid" | "used" }
+  | { kind: "insufficient"; availableMsat: Msat; requiredMsat: Msat };
+
+export type Bill = { challenge: Challenge; reason: Reason };
 
 export type Opening =
   | { kind: "reserved"; reservation: Reservation; quote: Quote }
-  | { kind: "challenge"; challenge: Challenge }
-  /** The holder narrowed the credential; this sale is outside. */
-  | { kind: "narrowed"; message: string };
-
-export type Balance = { spendableMsat: Msat; reservedMsat: Msat; validUntilS: number };
-export type BalanceOutcome =
-  | { kind: "balance"; balance: Balance }
-  | { kind: "unpaid"; challenge: Challenge }
-  | { kind: "refused" }
-  | { kind: "narrowed"; message: string };
+  | { kind: "bill"; bill: Bill }
+  /** A token that holds too little gets no invoice: it is refilled. */
+  | { kind: "too_poor"; availableMsat: Msat; requiredMsat: Msat };
 
 type AccountStanding = Extract<Standing, { kind: "account" }>;
+type Answered = Extract<Opening, { kind: "bill" | "reserved" }>;
 
 export class Charge {
+  readonly #accounts: Accounts;
   readonly #desk: CredentialDesk;
-  readonly #payments: { open(request: InvoiceRequest): Promise<OpenInvoice> };
+  readonly #mint: ChallengeMint;
   readonly #writer: Writer;
   readonly #reader: Reader;
   readonly #clock: Clock;
-  readonly #random: Random;
-  readonly #master: Uint8Array;
   readonly #boot: bigint;
   readonly #minPriceSats: Sat;
+  readonly #trial: (TrialRules & { addressKey: Uint8Array }) | undefined;
 
   constructor(parts: {
-    desk: CredentialDesk;
-    payments: { open(request: InvoiceRequest): Promise<OpenInvoice> };
-    writer: Writer;
-    reader: Reader;
-    clock: Clock;
-    random: Random;
-    master: Uint8Array;
-    boot: bigint;
-    minPriceSats: Sat;
+    accounts: Accounts; desk: CredentialDesk; mint: ChallengeMint; writer: Writer; reader: Reader; clock: Clock; boot: bigint; minPriceSats: Sat;
+    /** Undefined where the house gives nothing away. */
+    trial: (TrialRules & { addressKey: Uint8Array }) | undefined;
   }) {
+    this.#accounts = parts.accounts;
     this.#desk = parts.desk;
-    this.#payments = parts.payments;
+    this.#mint = parts.mint;
     this.#writer = parts.writer;
     this.#reader = parts.reader;
     this.#clock = parts.clock;
-    this.#random = parts.random;
-    this.#master = parts.master;
     this.#boot = parts.boot;
     this.#minPriceSats = parts.minPriceSats;
+    this.#trial = parts.trial;
   }
 
   /**
-   * Reserves the sale's ceiling for whoever the proof belongs to, or asks for payment.
-   * @throws AppError `invalid_token`, `settlement_unknown`, and what making an invoice throws. Nothing is reserved then.
+   * Reserves the sale's ceiling for whoever asks, or asks for payment. A token is tried before a credential.
+   * @throws AppError `invalid_token`, `narrowed_credential`, `duplicate_request`, `already_running`, `settlement_unknown`, and what making an
+   * invoice throws. Nothing is reserved then.
    */
-  async open(callId: string, proof: AuthorizationProof, sale: Sale): Promise<Opening> {
-    switch (proof.kind) {
-      case "credential":
-      case "payment":
-        return this.#openWithCredential(callId, proof, sale);
-      case "token":
-        throw unknownToken();
-      case "hash":
-      case "malformed":
-      case "foreign":
-      case "none":
-        return { kind: "challenge", challenge: await this.challenge(sale) };
-    }
+  async open(callId: string, asker: Asker, sale: Sale): Promise<Opening> {
+    const withToken = asker.token === undefined ? undefined : await this.#openWithToken(callId, asker, asker.token, sale);
+    if (withToken?.kind === "reserved") return withToken;
+    if (asker.credential !== undefined) return this.#openWithCredential(callId, asker, asker.credential, sale);
+    if (asker.singleUse !== undefined) return this.#openOnce(callId, asker, asker.singleUse, sale);
+    if (withToken !== undefined) return withToken;
+    if (asker.malformed) return this.#bill(sale, asker, { kind: "malformed" });
+    return (await this.#openTrial(callId, asker, sale)) ?? this.#bill(sale, asker, { kind: "required" });
   }
 
-  async #openWithCredential(callId: string, proof: CredentialProof, sale: Sale): Promise<Opening> {
+  async #openWithToken(callId: string, asker: Asker, token: string, sale: Sale): Promise<Opening> {
+    const { accountId } = this.#accounts.token(token, asker.address);
+    const { quote } = sale;
+    const atMs = this.#clock.nowMs();
+    const outcome = await this.#writer.executed(reserveCall, {
+      id: callId, accountId, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.leastMsat, requestKey: asker.idempotencyKey, boot: this.#boot, atMs,
+    });
+    if (outcome.ok) return reserved({ id: callId, accountId, atMs, quote, ...outcome });
+    if (outcome.reason === "duplicate_request") throw duplicateRequest();
+    return { kind: "too_poor", availableMsat: outcome.spendableMsat, requiredMsat: quote.leastMsat };
+  }
+
+  async #openWithCredential(callId: string, asker: Asker, proof: CredentialProof, sale: Sale): Promise<Opening> {
     const standing = await this.#desk.resolve(proof);
     switch (standing.kind) {
       case "account":
-        return this.#reserve(callId, standing, sale);
+        return this.#reserve(callId, asker, standing, sale);
       case "unpaid":
-        return { kind: "challenge", challenge: this.#challengeOf(standing.invoice) };
+        return { kind: "bill", bill: { challenge: this.#mint.again(standing.invoice), reason: { kind: "unpaid" } } };
       // Clients throw a dead credential away only on a 402.
       case "refused":
-        return { kind: "challenge", challenge: await this.challenge(sale) };
+        return this.#bill(sale, asker, { kind: "refused" });
+      case "outlived":
+        throw outlived();
       case "unsettled":
         throw settlementUnknown();
     }
   }
 
-  async #reserve(callId: string, standing: AccountStanding, sale: Sale): Promise<Opening> {
+  async #reserve(callId: string, asker: Asker, standing: AccountStanding, sale: Sale): Promise<Answered> {
     const { invoice, limits } = standing;
+    const { accountId } = invoice;
     const atMs = this.#clock.nowMs();
     if (limits.models !== undefined && !limits.models.some((name) => sale.names.includes(name)))
-      return { kind: "narrowed", message: `This credential is narrowed to ${limits.models.join(", ") || "no model"}; it does not open ${sale.names[0]}.` };
+      throw narrowed(`This credential is narrowed to ${limits.models.join(", ") || "no model"}; it does not open ${sale.names[0]}.`);
     const quote = pinnedQuote(invoice, sale, atMs) ?? sale.quote;
-    const atMost = limits.maxMsat === undefined ? quote.ceilingMsat : minMsat(quote.ceilingMsat, limits.maxMsat);
-    if (atMost < quote.leastMsat)
-      return { kind: "narrowed", message: `This credential is narrowed to ${atMost} msat a call; this one may cost ${quote.leastMsat} msat.` };
+    const atMostMsat = limits.maxMsat === undefined ? quote.ceilingMsat : minMsat(quote.ceilingMsat, limits.maxMsat);
+    if (atMostMsat < quote.leastMsat) throw narrowed(`This credential is narrowed to ${atMostMsat} msat a call; this one may cost ${quote.leastMsat} msat.`);
     const outcome = await this.#writer.executed(reserveCall, {
-      id: callId, accountId: invoice.accountId, atMostMsat: atMost, atLeastMsat: quote.leastMsat, boot: this.#boot, atMs,
+      id: callId, accountId, atMostMsat, atLeastMsat: quote.leastMsat, requestKey: asker.idempotencyKey, boot: this.#boot, atMs,
     });
-    if (!outcome.ok) return { kind: "challenge", challenge: await this.#insufficient(sale, standing, outcome.spendableMsat) };
-    const { quoteId, paymentHash, creditedAtMs } = invoice;
-    return {
-      kind: "reserved",
-      quote,
-      reservation: {
-        id: callId, accountId: invoice.accountId, amountMsat: outcome.amountMsat, spendableMsat: outcome.spendableMsat,
-        terms: quote.terms, startedAtMs: atMs, paidWith: { scheme: standing.scheme, quoteId, paymentHash, creditedAtMs },
-      },
-    };
+    if (outcome.ok) return reserved({ id: callId, accountId, atMs, quote, ...outcome, receipt: receiptOf(standing) });
+    if (outcome.reason === "duplicate_request") throw duplicateRequest();
+    // What is left moves to the new invoice's account, but only for somebody who fully owns it.
+    return this.#bill(sale, asker, { kind: "insufficient", availableMsat: outcome.spendableMsat, requiredMsat: sale.quote.leastMsat }, standing.full ? accountId : undefined);
   }
 
-  /** Too little left. What is left moves to the new invoice's account, but only for somebody who fully owns it. */
-  async #insufficient(sale: Sale, standing: AccountStanding, availableMsat: Msat): Promise<Challenge> {
-    const challenge = await this.challenge(sale, standing.full ? standing.invoice.accountId : undefined);
-    return { ...challenge, insufficient: { availableMsat, requiredMsat: sale.quote.leastMsat } };
+  /** A proof that others may know as well: it opens the quoted request, once, and shows no balance. */
+  async #openOnce(callId: string, asker: Asker, proof: SingleUseProof, sale: Sale): Promise<Answered> {
+    const standing = await this.#desk.resolveSingleUse(proof, sale.fingerprint);
+    if (standing.kind === "unpaid") return { kind: "bill", bill: { challenge: this.#mint.again(standing.invoice), reason: { kind: "unpaid" } } };
+    if (standing.kind === "refused") return this.#bill(sale, asker, { kind: "refused" });
+    if (standing.kind === "unsettled") throw settlementUnknown();
+    const { invoice } = standing;
+    const { accountId, paymentHash } = invoice;
+    const atMs = this.#clock.nowMs();
+    const quote = pinnedQuote(invoice, sale, atMs) ?? sale.quote;
+    const outcome = await this.#writer.executed(reserveSingleUse, {
+      id: callId, accountId, paymentHash, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.leastMsat, boot: this.#boot, atMs,
+    });
+    if (outcome.ok) return reserved({ id: callId, accountId, atMs, quote, amountMsat: outcome.amountMsat, spendableMsat: undefined });
+    if (outcome.reason === "in_use")
+      throw new AppError("already_running", "A request with this payment is being answered; it opens one.", { retryable: true, retryAfterSeconds: 5 });
+    return this.#bill(sale, asker, { kind: "used" });
   }
 
-  /** A new invoice for this sale, with a credential, an id and nothing shared with any other asker. */
-  async challenge(sale: Sale, rollsOverFrom?: string): Promise<Challenge> {
+  /** Undefined when there is no free call for this asker: then it is a sale like any other. */
+  async #openTrial(callId: string, asker: Asker, sale: Sale): Promise<Opening | undefined> {
+    const rules = this.#trial;
+    const quote = sale.trialQuote;
+    if (rules === undefined || quote === undefined) return undefined;
+    const address = asker.address();
+    if (address === undefined) return undefined;
+    const addressHash = hashAddress(rules.addressKey, address);
+    const atMs = this.#clock.nowMs();
+    if (!hasTrial(this.#reader, addressHash, rules.callsPerDay, atMs)) return undefined;
+    const { callsPerDay, dailyBudgetMsat } = rules;
+    const outcome = await this.#writer.executed(reserveTrial, {
+      id: callId, addressHash, rules: { callsPerDay, dailyBudgetMsat }, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.ceilingMsat, boot: this.#boot, atMs,
+    });
+    if (!outcome.ok) return undefined;
+    return reserved({ id: callId, accountId: "trial", atMs, quote, amountMsat: outcome.amountMsat, spendableMsat: undefined, free: true });
+  }
+
+  async #bill(sale: Sale, asker: Pick<Asker, "address">, reason: Reason, rollsOverFrom?: string): Promise<Extract<Opening, { kind: "bill" }>> {
     const ceilingSats = ceilToSat(sale.quote.ceilingMsat);
-    const invoice = await this.#payments.open({
+    const challenge = await this.#mint.mint({
       amountSats: ceilingSats > this.#minPriceSats ? ceilingSats : this.#minPriceSats,
-      memo: sale.memo,
-      quoteId: newId("q", this.#clock.nowMs(), this.#random),
-      quoteFingerprint: sale.fingerprint(),
-      quoteTerms: sale.quote.terms,
-      rollsOverFrom,
-      tokenIdFor: (paymentHash, createdAtMs) =>
-        toHex(rollTokenId({ master: this.#master, paymentHash, caveats: mintedCaveats(createdAtMs), random: this.#random })),
+      memo: sale.memo, fingerprint: sale.fingerprint(), terms: sale.quote.terms,
+      purpose: { kind: "call", rollsOverFrom }, address: asker.address(),
     });
-    return this.#challengeOf(invoice);
+    return { kind: "bill", bill: { challenge, reason } };
   }
 
-  #challengeOf(invoice: OpenInvoice): Challenge {
-    const macaroon = mintMacaroon({
-      master: this.#master,
-      paymentHash: invoice.paymentHash,
-      tokenId: new Uint8Array(Buffer.from(invoice.tokenId, "hex")),
-      caveats: mintedCaveats(invoice.createdAtMs),
-    });
-    return { invoice, macaroon: toBase64(macaroon), insufficient: undefined };
+  /** A new invoice for this sale, for somebody who has not tried to pay. */
+  async bill(sale: Sale, asker: Pick<Asker, "address">): Promise<Bill> {
+    return (await this.#bill(sale, asker, { kind: "required" })).bill;
   }
 
   /**
    * Ends a call. Answers at once what it cost and what the payer can spend from now on; the ledger follows in the
    * background, because nobody waits for it: a crash before it is on the disk costs the owner this one call.
    */
-  settle(reservation: Reservation, end: CallEnd): { chargedMsat: Msat; spendableMsat: Msat } {
+  settle(reservation: Reservation, end: CallEnd): Settled {
     const atMs = this.#clock.nowMs();
-    const { id, accountId, amountMsat, terms, startedAtMs } = reservation;
+    const { id, accountId, amountMsat, terms, free, startedAtMs } = reservation;
+    const left = (usedMsat: bigint) => (reservation.spendableMsat === undefined ? undefined : msat(reservation.spendableMsat + amountMsat - usedMsat));
     if (end.act === "void") {
-      this.#follow(id, this.#writer.executed(voidCall, { id, reason: end.reason, boot: this.#boot, atMs }));
-      return { chargedMsat: msat(0n), spendableMsat: msat(reservation.spendableMsat + amountMsat) };
+      this.#follow(id, this.#writer.executed(voidCall, { id, reason: end.reason, free, boot: this.#boot, atMs }));
+      return { chargedMsat: msat(0n), spendableMsat: left(0n) };
     }
     const chargedMsat = maxMsatOf(msat(1n), minMsat(end.costMsat, amountMsat));
     if (end.costMsat > amountMsat) log.warn("call.above_reservation", { call: id, cost_msat: end.costMsat, reserved_msat: amountMsat });
     this.#follow(id, this.#writer.durable(postCall, {
-      id, accountId, costMsat: end.costMsat, reservedMsat: amountMsat, terms, record: end.record, startedAtMs, boot: this.#boot, atMs,
+      id, accountId, costMsat: end.costMsat, reservedMsat: amountMsat, terms, record: end.record, free, startedAtMs, boot: this.#boot, atMs,
     }));
-    return { chargedMsat, spendableMsat: msat(reservation.spendableMsat + amountMsat - chargedMsat) };
+    return { chargedMsat, spendableMsat: left(chargedMsat) };
   }
 
   #follow(callId: string, written: Promise<unknown>): void {
     written.catch((error: unknown) => log.error("call.not_written", { call: callId, reason: describeError(error) }));
   }
+}
 
-  /** What a credential still holds. @throws AppError `invalid_token`, `no_account`, `settlement_unknown`. */
-  async balance(proof: AuthorizationProof): Promise<BalanceOutcome> {
-    if (proof.kind === "token") throw unknownToken();
-    if (proof.kind === "malformed") return { kind: "refused" };
-    if (proof.kind !== "credential" && proof.kind !== "payment")
-      throw new AppError("no_account", "Send the credential whose balance you want to see: Authorization: L402 <macaroon>:<preimage>.");
-    const standing = await this.#desk.resolve(proof);
-    if (standing.kind === "refused") return standing;
-    if (standing.kind === "unsettled") throw settlementUnknown();
-    if (standing.kind === "unpaid") return { kind: "unpaid", challenge: this.#challengeOf(standing.invoice) };
-    if (standing.limits.narrowed) return { kind: "narrowed", message: "A narrowed credential pays for calls; only the full one shows its balance." };
-    await this.#writer.caughtUp();
-    const account = findAccount(this.#reader, standing.invoice.accountId)!;
-    return {
-      kind: "balance",
-      balance: { spendableMsat: spendable(account), reservedMsat: account.debitsPendingMsat, validUntilS: standing.limits.validUntilS },
-    };
-  }
+type Held = { id: string; accountId: string; atMs: number; quote: Quote; amountMsat: Msat; spendableMsat: Msat | undefined; free?: boolean; receipt?: Reservation["receipt"] };
+
+function reserved({ id, accountId, atMs, quote, amountMsat, spendableMsat, free, receipt }: Held): Extract<Opening, { kind: "reserved" }> {
+  return { kind: "reserved", quote, reservation: { id, accountId, amountMsat, spendableMsat, terms: quote.terms, startedAtMs: atMs, free: free ?? false, receipt } };
+}
+
+function receiptOf({ scheme, invoice }: AccountStanding): Reservation["receipt"] {
+  return scheme === "payment" ? { challengeId: invoice.quoteId, paymentHash: invoice.paymentHash, settledAtMs: invoice.creditedAtMs } : undefined;
 }
 
 /**
@@ -223,12 +221,10 @@ function pinnedQuote(invoice: CreditedInvoice, sale: Sale, nowMs: number): Quote
   return invoice.quoteFingerprint === sale.fingerprint() ? pinned : undefined;
 }
 
-function settlementUnknown(): AppError {
-  return new AppError("settlement_unknown", "The node has not confirmed this payment yet; repeat the same request in a few seconds.", {
-    retryable: true, retryAfterSeconds: 3,
-  });
+function duplicateRequest(): AppError {
+  return new AppError("duplicate_request", "A request with this Idempotency-Key was sent already; answers are not kept.");
 }
 
-function unknownToken(): AppError {
-  return new AppError("invalid_token", "This token is not known here.");
+function narrowed(message: string): AppError {
+  return new AppError("narrowed_credential", message);
 }

@@ -20,6 +20,8 @@ export type Sale = {
   quote: Quote;
   /** The same sale on terms quoted earlier; undefined when they do not fit this sale. */
   quoteAt(terms: string): Quote | undefined;
+  /** How the house gives it away to somebody who tries it; undefined where it does not. */
+  trialQuote: Quote | undefined;
 };
 
 /** Money set aside for one call. Ends in exactly one `settle`. */
@@ -28,13 +30,18 @@ export type Reservation = {
   id: string;
   accountId: string;
   amountMsat: Msat;
-  /** What the payer could still spend besides, when it was made. */
-  spendableMsat: Msat;
+  /** What the payer could still spend besides, when it was made; undefined where the asker may not know. */
+  spendableMsat: Msat | undefined;
   terms: string;
   startedAtMs: number;
-  /** The invoice the payer's account was born with; `scheme` is how the proof came. */
-  paidWith: { scheme: "l402" | "payment"; quoteId: string; paymentHash: string; creditedAtMs: number };
+  /** Permission of the house, no money. */
+  free: boolean;
+  /** For who paid by the `Payment` scheme. */
+  receipt: { challengeId: string; paymentHash: string; settledAtMs: number } | undefined;
 };
+
+/** What a call cost, and what its payer can spend from now on, where that is theirs to know. */
+export type Settled = { chargedMsat: Msat; spendableMsat: Msat | undefined };
 
 /** What the log keeps of an ended call. No prompt, no answer. */
 export type CallRecord = {

@@ -26,6 +26,23 @@ export const configSchema = z.strictObject({
   /** Where buyers reach the public door, if not at its own address; decides what a challenge may offer. */
   public_url: z.url({ protocol: /^https?$/ }).optional(),
   node: z.enum(["sandbox"]).default("sandbox"),
+  /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
+  trusted_proxies: z.array(z.string()).max(64).default([]),
+  /** Dollars of one bitcoin. The sandbox has a price of its own when nothing is said. */
+  usd_per_btc: z.coerce.number().int().min(1).max(1_000_000_000).optional(),
+  /** Only a claim secret or a full credential claims a topup: every hop of a payment knows its preimage. */
+  claim_needs_secret: z.boolean().default(false),
+  /** Free calls for strangers; off while no model is named. */
+  trial: z
+    .strictObject({
+      models: z.array(z.string().min(1)).max(64).default([]),
+      /** Of one address, in 24 hours. */
+      calls: z.coerce.number().int().min(1).max(1_000).default(1),
+      max_output_tokens: tokens.default(256),
+      /** What all free calls of a day may cost together. */
+      daily_budget_sats: z.coerce.number().int().min(1).max(10_000_000).default(100),
+    })
+    .prefault({}),
   upstreams: z.array(upstreamSchema).max(64).default([]),
   prices: z
     .strictObject({ default: priceSchema.optional(), models: z.record(z.string(), priceSchema).default({}) })
@@ -39,6 +56,7 @@ export const configSchema = z.strictObject({
       min_price_sats: z.coerce.number().int().min(1).max(100_000).default(10),
       min_topup_sats: z.coerce.number().int().min(1).max(1_000_000).default(100),
       max_topup_sats: z.coerce.number().int().min(1).max(100_000_000).default(1_000_000),
+      max_open_invoices_per_address: z.coerce.number().int().min(1).max(100_000).default(20),
       max_open_invoices: z.coerce.number().int().min(1).max(10_000_000).default(2_000),
     })
     .prefault({}),

@@ -16,7 +16,7 @@ type Rule =
   | "refuse";
 
 const rules = new Map<string, Rule>([
-  ...list("ours", "model", "messages", "stream", "stream_options", "n"),
+  ...list("ours", "model", "messages", "stream", "stream_options", "n", "payment_hash"),
   ...list("cap", "max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", "n_predict"),
   ...list("prompt", "tools", "functions", "response_format"),
   ...list(

@@ -9,6 +9,8 @@ import { affordableOutputTokens, costOf, type ModelPrice } from "../pricing/quot
 import { type ChatPlan, promptTexts } from "./plan.ts";
 
 export type ChatTerms = {
+  /** Our id: `auto` may mean another one tomorrow. */
+  model: string;
   price: ModelPrice;
   inputTokens: number;
   /** Per choice. */
@@ -38,15 +40,24 @@ export async function countInput(plan: ChatPlan): Promise<number> {
   return tokens;
 }
 
-export function chatSale(plan: ChatPlan, inputTokens: number): Sale {
-  const terms: ChatTerms = { price: plan.model.price, inputTokens, cap: plan.cap };
+/** @param trialCap Output tokens of a free call; undefined where this model has none. */
+export function chatSale(plan: ChatPlan, inputTokens: number, trialCap?: number): Sale {
+  const terms: ChatTerms = { model: plan.model.id, price: plan.model.price, inputTokens, cap: plan.cap };
   return {
     fingerprint: () => fingerprint(plan),
     names: [plan.model.id, `${plan.model.upstream.name}/${plan.model.upstreamModelId}`],
     memo: `${plan.model.id}, up to ${plan.cap} tokens`,
     quote: quoteAt(plan, terms),
-    quoteAt: (pinned) => (isChatTerms(pinned) ? quoteAt(plan, decodeTerms(pinned)) : undefined),
+    quoteAt: (pinned) => quoteAtTerms(plan, pinned),
+    trialQuote: trialCap === undefined ? undefined : quoteAt(plan, { ...terms, cap: Math.min(plan.cap, trialCap) }),
   };
+}
+
+/** A topup's terms quote no call, and those of another model not this one. */
+function quoteAtTerms(plan: ChatPlan, pinned: string): Quote | undefined {
+  if (!isChatTerms(pinned)) return undefined;
+  const terms = decodeTerms(pinned);
+  return terms.model === plan.model.id ? quoteAt(plan, terms) : undefined;
 }
 
 function quoteAt(plan: ChatPlan, terms: ChatTerms): Quote {
@@ -61,21 +72,21 @@ export function paidCap(plan: ChatPlan, terms: ChatTerms, reservedMsat: Msat): n
 }
 
 function encodeTerms(terms: ChatTerms): string {
-  const { price, inputTokens, cap } = terms;
+  const { price, inputTokens, cap, model } = terms;
   return JSON.stringify({
     input_msat_per_mtok: String(price.inputMsatPerMtok), output_msat_per_mtok: String(price.outputMsatPerMtok),
-    input_tokens: inputTokens, cap,
+    input_tokens: inputTokens, cap, model,
   });
 }
 
-/** A topup's terms, for one, quote no call. */
 function isChatTerms(text: string): boolean {
   return text.startsWith('{"input_msat_per_mtok":');
 }
 
 export function decodeTerms(text: string): ChatTerms {
-  const terms = JSON.parse(text) as { input_msat_per_mtok: string; output_msat_per_mtok: string; input_tokens: number; cap: number };
+  const terms = JSON.parse(text) as { input_msat_per_mtok: string; output_msat_per_mtok: string; input_tokens: number; cap: number; model: string };
   return {
+    model: terms.model,
     price: { inputMsatPerMtok: BigInt(terms.input_msat_per_mtok), outputMsatPerMtok: BigInt(terms.output_msat_per_mtok) },
     inputTokens: terms.input_tokens,
     cap: terms.cap,
@@ -88,7 +99,7 @@ export function decodeTerms(text: string): ChatTerms {
  */
 function fingerprint(plan: ChatPlan): string {
   const { stream: _stream, stream_options: _options, payment_hash: _hash, n: _n, ...asked } = plan.request.body;
-  const question = { route: "chat/completions", ...asked, model: plan.model.id, n: plan.request.n };
+  const question = { route: "chat/completions", ...asked, n: plan.request.n };
   return toHex(sha256(canonicalText(question)));
 }
 

@@ -6,10 +6,9 @@ import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { firstByteTimeoutMs, maxAnswerBytes, stallTimeoutMs } from "../base/limits.ts";
 import { log } from "../base/log.ts";
-import type { Challenge, Opening } from "../charge/charge.ts";
-import type { CallEnd, Reservation, Sale } from "../charge/sale.ts";
-import type { AuthorizationProof } from "../l402/authorization.ts";
-import type { Msat } from "../money/msat.ts";
+import type { Asker } from "../accounts/asker.ts";
+import type { Bill, Opening } from "../charge/charge.ts";
+import type { CallEnd, Reservation, Sale, Settled } from "../charge/sale.ts";
 import { tokensLikely } from "../pricing/estimate.ts";
 import type { UpstreamAnswer } from "../upstream/upstream.ts";
 import { type Ending, endCall } from "./call-end.ts";
@@ -24,24 +23,27 @@ import { isOwnersTrouble, upstreamRefusal } from "./upstream-errors.ts";
 
 /** What the till must do for the gateway. */
 export type Till = {
-  open(callId: string, proof: AuthorizationProof, sale: Sale): Promise<Opening>;
-  challenge(sale: Sale): Promise<Challenge>;
-  settle(reservation: Reservation, end: CallEnd): { chargedMsat: Msat; spendableMsat: Msat };
+  open(callId: string, asker: Asker, sale: Sale): Promise<Opening>;
+  bill(sale: Sale, asker: Pick<Asker, "address">): Promise<Bill>;
+  settle(reservation: Reservation, end: CallEnd): Settled;
 };
+
+/** Free calls: on which models, and how long an answer may be. */
+export type TrialOffer = { models: readonly string[]; maxOutputTokens: number };
 
 /** Facts about what was quoted, for the body of a 402. */
 export type Quoted = { model: string; routedModel: string | undefined; local: boolean; maxTokens: number; inputTokens: number };
 
 export type ChatAnswer =
-  | { kind: "challenge"; challenge: Challenge; quoted: Quoted }
-  | { kind: "narrowed"; message: string }
+  | { kind: "bill"; bill: Bill; quoted: Quoted }
+  | Extract<Opening, { kind: "too_poor" }>
   | {
       kind: "answer";
       contentType: string;
       body: Uint8Array | ReadableStream<Uint8Array>;
       reservation: Reservation;
       /** Known now only for an answer that was not streamed. */
-      charged: { chargedMsat: Msat; spendableMsat: Msat } | undefined;
+      charged: Settled | undefined;
       dropped: readonly string[];
       /** Set when the balance paid for less than the default cap. */
       loweredCap: number | undefined;
@@ -54,13 +56,15 @@ export class Gateway {
   readonly #directory: ModelDirectory;
   readonly #till: Till;
   readonly #limits: CapLimits;
+  readonly #trial: TrialOffer;
   readonly #clock: Clock;
   readonly #speeds = new SpeedBook();
 
-  constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; clock: Clock }) {
+  constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; trial: TrialOffer; clock: Clock }) {
     this.#directory = parts.directory;
     this.#till = parts.till;
     this.#limits = parts.limits;
+    this.#trial = parts.trial;
     this.#clock = parts.clock;
   }
 
@@ -68,14 +72,14 @@ export class Gateway {
    * Answers a chat request, or says what it costs. Whatever is thrown, nothing was charged.
    * @throws AppError `model_not_found`, `unsupported_field`, `invalid_request`, `upstream_unavailable`, and the till's.
    */
-  async chat(callId: string, request: ChatRequest, proof: AuthorizationProof, clientGone: AbortSignal): Promise<ChatAnswer> {
+  async chat(callId: string, request: ChatRequest, asker: Asker, clientGone: AbortSignal): Promise<ChatAnswer> {
     const model = this.#directory.find(request.model);
     if (!model) throw modelNotFound(request.model);
     const plan = planChat(request, model, this.#limits);
     const inputTokens = await countInput(plan);
-    const opening = await this.#till.open(callId, proof, chatSale(plan, inputTokens));
-    if (opening.kind === "challenge") return { ...opening, quoted: quotedOf(plan, inputTokens) };
-    if (opening.kind === "narrowed") return opening;
+    const opening = await this.#till.open(callId, asker, chatSale(plan, inputTokens, this.#trialCap(plan)));
+    if (opening.kind === "bill") return { ...opening, quoted: quotedOf(plan, inputTokens) };
+    if (opening.kind === "too_poor") return opening;
     const { reservation } = opening;
     const terms = decodeTerms(reservation.terms);
     const cap = paidCap(plan, terms, reservation.amountMsat);
@@ -84,18 +88,22 @@ export class Gateway {
   }
 
   /** The price of the least anybody can buy, for those who only ask what this is: the smallest call of the cheapest model. */
-  async probe(): Promise<Extract<ChatAnswer, { kind: "challenge" }>> {
+  async probe(asker: Pick<Asker, "address">): Promise<Extract<ChatAnswer, { kind: "bill" }>> {
     const model = this.#directory.cheapest();
     if (!model) throw nothingForSale();
     const body = { max_tokens: 1 };
     const plan = planChat({ model: model.id, messages: [], stream: false, includeUsage: false, n: 1, body }, model, this.#limits);
-    return { kind: "challenge", challenge: await this.#till.challenge(chatSale(plan, 1)), quoted: quotedOf(plan, 1) };
+    return { kind: "bill", bill: await this.#till.bill(chatSale(plan, 1), asker), quoted: quotedOf(plan, 1) };
+  }
+
+  #trialCap({ model, request }: ChatPlan): number | undefined {
+    return request.n === 1 && this.#trial.models.includes(model.id) ? this.#trial.maxOutputTokens : undefined;
   }
 
   async #answer(call: Call): Promise<ChatAnswer> {
     const answer = await this.#callUpstream(call);
     const { plan, reservation } = call;
-    const lowered = call.cap < call.terms.cap ? call.cap : undefined;
+    const lowered = call.cap < plan.cap ? call.cap : undefined;
     const common = { kind: "answer" as const, reservation, dropped: plan.dropped, loweredCap: lowered };
     if (/^text\/event-stream\b/i.test(answer.contentType) && plan.request.stream)
       return { ...common, contentType: "text/event-stream; charset=utf-8", body: this.#stream(call, answer.body), charged: undefined };
@@ -174,12 +182,12 @@ export class Gateway {
       stopUpstream: () => call.stop.abort(),
       finish: (ending) => {
         const { chargedMsat, spendableMsat } = this.#settle(call, ending);
-        return `: hearth cost_msat=${chargedMsat} balance_msat=${spendableMsat}\n\n`;
+        return `: hearth cost_msat=${chargedMsat}${spendableMsat === undefined ? "" : ` balance_msat=${spendableMsat}`}\n\n`;
       },
     });
   }
 
-  #settle(call: Call, ending: Ending): { chargedMsat: Msat; spendableMsat: Msat } {
+  #settle(call: Call, ending: Ending): Settled {
     const { plan, tap, terms } = call;
     const elapsedMs = this.#clock.nowMs() - call.reservation.startedAtMs;
     const { usage } = tap;

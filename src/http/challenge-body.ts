@@ -2,10 +2,10 @@
  * The answer 402: one body that the clients of all four systems read, and the headers L402 and MPP clients read.
  * The fields and who reads each: design, shapes section 1. It names no way to pay that is not open here.
  */
-import type { Challenge } from "../charge/charge.ts";
+import type { Bill, Reason } from "../charge/charge.ts";
 import type { Quoted } from "../gateway/gateway.ts";
 import { challengeHeaders } from "../l402/challenge.ts";
-import { floorToSat, ceilToSat, toJsonNumber } from "../money/msat.ts";
+import { floorToSat, ceilToSat, type Msat, toJsonNumber } from "../money/msat.ts";
 import { errorObject } from "./errors.ts";
 
 export type ChallengeSetting = {
@@ -18,12 +18,16 @@ export type ChallengeSetting = {
 /** One realm for ever: it is part of what a payer echoes after paying. */
 export const realm = "hearth";
 
-const topupUrl = "/api/v1/topup";
+export const topupUrl = "/api/v1/topup";
+export const claimUrl = `${topupUrl}/claim`;
 
 /** Facts of one kind of sale, beside what every challenge says. */
 export type SaleFacts = Record<string, string | number>;
 
-export function challengeResponse(challenge: Challenge, facts: SaleFacts, setting: ChallengeSetting, nowMs: number, headers: Record<string, string>): Response {
+/** One request's circumstances. */
+export type Answering = { setting: ChallengeSetting; nowMs: number; headers: Record<string, string>; /** RFC 9457 by name. */ asProblem: boolean };
+
+export function billResponse({ challenge, reason }: Bill, facts: SaleFacts, { setting, nowMs, headers, asProblem }: Answering): Response {
   const { invoice } = challenge;
   const charge = {
     quoteId: invoice.quoteId, paymentHash: invoice.paymentHash, bolt11: invoice.bolt11, macaroon: challenge.macaroon,
@@ -32,22 +36,28 @@ export function challengeResponse(challenge: Challenge, facts: SaleFacts, settin
   const all: Record<string, string> = {
     ...headers,
     "X-Topup-URL": topupUrl,
+    ...(challenge.claimSecret !== undefined && { "X-Topup-Claim-URL": claimUrl }),
     ...challengeHeaders(charge, { offerPayment: setting.offerPayment, realm, network: setting.paymentNetwork }),
+    ...(asProblem && { "Content-Type": "application/problem+json" }),
   };
-  return Response.json(challengeBody(challenge, facts, nowMs), { status: 402, headers: all });
+  return Response.json(billBody({ challenge, reason }, facts, nowMs), { status: 402, headers: all });
 }
 
-function challengeBody(challenge: Challenge, facts: SaleFacts, nowMs: number) {
-  const { invoice, macaroon, insufficient } = challenge;
+/** Whether a client asks for RFC 9457 by its name; everybody else reads plain JSON. */
+export function wantsProblem(request: Request): boolean {
+  return request.headers.get("accept")?.includes("application/problem+json") ?? false;
+}
+
+function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number) {
+  const { invoice, macaroon, claimSecret } = challenge;
   const sats = toJsonNumber(invoice.amountMsat / 1000n);
-  const code = insufficient ? "insufficient_balance" : "payment_required";
-  const what = insufficient
-    ? `The credential holds ${insufficient.availableMsat} msat and this call needs ${insufficient.requiredMsat} msat. `
-    : `Payment required: ${sats} sats. `;
+  const isCall = claimSecret === undefined;
+  const code = reason.kind === "insufficient" ? "insufficient_balance" : "payment_required";
+  const what = whyText(reason, sats);
   const expiresAt = new Date(invoice.expiresAtMs).toISOString();
   return {
-    error: errorObject(code, `${what}Pay the invoice and repeat the request with the header in retry.`, 402),
-    message: `Pay ${sats} sats, then repeat the request.`,
+    error: errorObject(code, `${what} Pay the invoice and ${isCall ? "repeat the request with the header in retry" : `claim the balance at ${claimUrl}`}.`, 402),
+    message: isCall ? `Pay ${sats} sats, then repeat the request.` : `Pay ${sats} sats, then claim.`,
     invoice: invoice.bolt11,
     payment_hash: invoice.paymentHash,
     amount_sats: sats,
@@ -59,19 +69,14 @@ function challengeBody(challenge: Challenge, facts: SaleFacts, nowMs: number) {
     price_sats: sats,
     priceSats: sats,
     ...facts,
+    ...(claimSecret !== undefined && { claim_url: claimUrl, claim_secret: claimSecret }),
     topup_url: topupUrl,
-    ...(insufficient && {
-      available_sats: toJsonNumber(floorToSat(insufficient.availableMsat)),
-      required_sats: toJsonNumber(ceilToSat(insufficient.requiredMsat)),
-    }),
-    retry: {
-      header: "Authorization: L402 <macaroon>:<preimage>",
-      instructions: "Pay the invoice, then send the same request again with this header. The preimage is your wallet's proof of payment; what is left over pays for later requests.",
-    },
+    ...(reason.kind === "insufficient" && shortfall(reason)),
+    retry: isCall ? callRetry : topupRetry,
     payment: {
       version: 1,
       paymentId: invoice.quoteId,
-      requestHash: `sha256:${invoice.quoteFingerprint}`,
+      ...(isCall && { requestHash: `sha256:${invoice.quoteFingerprint}` }),
       expiresAt,
       accepted: [
         {
@@ -82,13 +87,72 @@ function challengeBody(challenge: Challenge, facts: SaleFacts, nowMs: number) {
     },
     status: 402,
     code,
-    type: "insufficient_quota",
+    type: problemTypes[reason.kind],
     title: "Payment Required",
-    detail: `${what}Pay the invoice and repeat the request.`,
+    detail: `${what} Pay the invoice and repeat the request.`,
     quote_id: invoice.quoteId,
     amount_msat: toJsonNumber(invoice.amountMsat),
     expires_at: expiresAt,
   };
+}
+
+const callRetry = {
+  header: "Authorization: L402 <macaroon>:<preimage>",
+  payment_hash_header: "X-Payment-Hash",
+  instructions: "Pay the invoice, then send the same request again with the header Authorization: L402 <macaroon>:<preimage>; the preimage is your wallet's proof of payment, and what is left over pays for later requests. A wallet that shows no preimage: send the same request once more with X-Payment-Hash: <payment_hash>, or with payment_hash added to the JSON body.",
+} as const;
+
+const topupRetry = {
+  header: "Authorization: L402 <macaroon>:<preimage>",
+  instructions: `Pay the invoice, then POST ${claimUrl} with {"claim_secret": "<claim_secret>"} for a token, or use <macaroon>:<preimage> as an API key.`,
+} as const;
+
+/** Problem types of the `Payment` scheme (draft-httpauth-payment-01, "Error Responses"). */
+const problem = (name: string) => `https://paymentauth.org/problems/${name}`;
+const problemTypes: Record<Reason["kind"], string> = {
+  required: problem("payment-required"),
+  unpaid: problem("payment-required"),
+  malformed: problem("malformed-credential"),
+  refused: problem("verification-failed"),
+  used: problem("invalid-challenge"),
+  insufficient: problem("payment-insufficient"),
+};
+
+function whyText(reason: Reason, sats: number): string {
+  switch (reason.kind) {
+    case "insufficient":
+      return `The credential holds ${reason.availableMsat} msat and this call needs ${reason.requiredMsat} msat.`;
+    case "malformed":
+      return `This credential cannot be read. Payment required: ${sats} sats.`;
+    case "refused":
+      return `This credential is not good for this request. Payment required: ${sats} sats.`;
+    case "used":
+      return `This payment has bought its answer. Payment required: ${sats} sats.`;
+    case "required":
+    case "unpaid":
+      return `Payment required: ${sats} sats.`;
+  }
+}
+
+function shortfall({ availableMsat, requiredMsat }: { availableMsat: Msat; requiredMsat: Msat }) {
+  return { available_sats: toJsonNumber(floorToSat(availableMsat)), required_sats: toJsonNumber(ceilToSat(requiredMsat)) };
+}
+
+/** A token that holds too little. No invoice: code paths that see one pay it, and this is refilled instead. */
+export function tooPoorResponse(poor: { availableMsat: Msat; requiredMsat: Msat }, headers: Record<string, string>): Response {
+  const message = `The token holds ${poor.availableMsat} msat and this call needs ${poor.requiredMsat} msat; refill it with POST ${topupUrl}.`;
+  const { available_sats, required_sats } = shortfall(poor);
+  return Response.json(
+    {
+      error: errorObject("insufficient_balance", message, 402),
+      message: `Pay in more: POST ${topupUrl} with this token.`,
+      required_sats, available_sats, balance_sats: available_sats,
+      required_msat: toJsonNumber(poor.requiredMsat),
+      topup_url: topupUrl,
+      status: 402,
+    },
+    { status: 402, headers: { ...headers, "X-Topup-URL": topupUrl, "x-should-retry": "false", "Cache-Control": "no-store" } },
+  );
 }
 
 /** What LLM clients look for in a bill for a call. */

@@ -3,31 +3,52 @@ import { Elysia } from "elysia";
 import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
-import type { Charge } from "../charge/charge.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { ModelDirectory } from "../gateway/model-directory.ts";
-import type { ChallengeSetting } from "./challenge-body.ts";
+import { clientAddress, type TrustedProxies } from "./client-address.ts";
 import { errorResponse } from "./errors.ts";
 import { corsHeaders, preflightHeaders, type PublicContext } from "./public-context.ts";
-import { balanceRoutes } from "./routes/balance.ts";
+import { type BalanceParts, balanceRoutes } from "./routes/balance.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { type OwnerParts, ownerRoutes } from "./routes/owner.ts";
 import { type Sandbox, sandboxRoutes } from "./routes/sandbox.ts";
-import { type TopupLimits, topupRoutes } from "./routes/topup.ts";
+import { type TopupParts, topupRoutes } from "./routes/topup.ts";
 
-export type PublicParts = {
+export type PublicParts = BalanceParts & TopupParts & {
   gateway: Gateway;
-  charge: Charge;
   directory: ModelDirectory;
   sandbox: Sandbox | undefined;
-  setting: ChallengeSetting;
-  topups: TopupLimits;
+  addresses: Addresses;
   clock: Clock;
   random: Random;
 };
 
 export type Door = { url: URL; stop(now: boolean): Promise<void>; activeRequests(): number };
+
+/** Who is at the other end of a connection. Known once the door is open. */
+export class Addresses {
+  readonly #trusted: TrustedProxies;
+  readonly #gateways: readonly string[];
+  #server: { requestIP(request: Request): { address: string } | null } | undefined;
+
+  constructor(trusted: TrustedProxies, gateways: readonly string[]) {
+    this.#trusted = trusted;
+    this.#gateways = gateways;
+  }
+
+  bind(server: { requestIP(request: Request): { address: string } | null }): void {
+    this.#server = server;
+  }
+
+  /** The key by which a client is counted; undefined where its address does not mean one client. */
+  of(request: Request): () => string | undefined {
+    // Asked for now: a client that has left has no address any more. Read later, by the few who count.
+    const peer = this.#server?.requestIP(request)?.address;
+    const { headers } = request;
+    return () => clientAddress({ peer, forwardedFor: headers.get("x-forwarded-for") ?? undefined, trusted: this.#trusted, gateways: this.#gateways });
+  }
+}
 
 /** Bodies are bounded where they are read (`json-body.ts`), so that a client gets our answer and not the server's bare 413. */
 const serverBodyBytes = 1024 ** 4;
@@ -36,6 +57,7 @@ export function publicApp(parts: PublicParts) {
   const context: PublicContext = {
     headers: corsHeaders,
     nowMs: () => parts.clock.nowMs(),
+    addressOf: (request) => parts.addresses.of(request),
     newCallId: () => newId("c", parts.clock.nowMs(), parts.random),
   };
   const withId = () => ({ ...corsHeaders, "x-request-id": context.newCallId() });
@@ -46,8 +68,8 @@ export function publicApp(parts: PublicParts) {
     .get("/", () => new Response(frontText, { headers: { ...withId(), "Content-Type": "text/plain; charset=utf-8" } }))
     .use(chatRoutes(parts.gateway, parts.setting, context))
     .use(modelRoutes(parts.directory, context))
-    .use(balanceRoutes(parts.charge, parts.gateway, parts.setting, context))
-    .use(topupRoutes(parts.charge, parts.topups, parts.setting, context));
+    .use(balanceRoutes(parts, context))
+    .use(topupRoutes(parts, context));
   return parts.sandbox ? app.use(sandboxRoutes(parts.sandbox, context)) : app;
 }
 
@@ -55,8 +77,8 @@ const frontText = `This is Hearth. It sells access to language models over Light
 
 GET  /v1/models              what is for sale
 POST /v1/chat/completions    OpenAI's API; without a credential it answers 402 with an invoice and a macaroon
-POST /api/v1/topup           {"amount_sats": 1000}: a credential that holds as much, for many calls
-GET  /api/v1/balance         what a credential still holds
+POST /api/v1/topup           {"amount_sats": 1000}: a prepaid token for many calls
+GET  /api/v1/balance         what a token or credential still holds
 
 Pay the invoice, then repeat the request with  Authorization: L402 <macaroon>:<preimage>
 `;
@@ -75,9 +97,10 @@ function noSuchPath(): AppError {
  * Listens. Streams may be quiet for long, so the server's own idle limit is at its largest and comments keep them open.
  * @throws AppError `invalid_config` when the port, which `setting` names, is taken.
  */
-export function openDoor(app: { fetch(request: Request): Response | Promise<Response> }, hostname: string, port: number, setting: string): Door {
+export function openDoor(app: { fetch(request: Request): Response | Promise<Response> }, hostname: string, port: number, setting: string, addresses?: Addresses): Door {
   try {
     const server = Bun.serve({ hostname, port, idleTimeout: 255, maxRequestBodySize: serverBodyBytes, development: false, fetch: (request) => app.fetch(request) });
+    addresses?.bind(server);
     return { url: server.url, stop: (now) => server.stop(now), activeRequests: () => server.pendingRequests };
   } catch (cause) {
     if ((cause as { code?: unknown }).code !== "EADDRINUSE") throw cause;

@@ -58,3 +58,17 @@ export function parseJsonObject(text: string): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_json", "The body must be a JSON object.");
   return value as Record<string, unknown>;
 }
+
+/**
+ * The number at `name` of the body's own members, as it is written: a float would not tell 1.20 from 1.2000000001.
+ * Undefined when there is no number. The text is known to be JSON.
+ */
+export function numberText(text: string, name: string): string | undefined {
+  const written = new Map<object, string>();
+  const take = function (this: object, key: string, value: unknown, context?: { source?: string }): unknown {
+    if (key === name && typeof value === "number" && context?.source !== undefined) written.set(this, context.source);
+    return value;
+  };
+  const root = JSON.parse(text, take as Parameters<typeof JSON.parse>[1]) as object;
+  return written.get(root);
+}

@@ -4,6 +4,8 @@
 export const apiPrefixes = ["/v1", "/api/v1", "/openai/v1", "/api/v1/openai/v1"] as const;
 
 export type PublicContext = {
+  /** The key by which this client is counted; undefined where its address does not mean one client. */
+  addressOf(request: Request): () => string | undefined;
   /** Sent with every answer. */
   headers: Readonly<Record<string, string>>;
   nowMs(): number;

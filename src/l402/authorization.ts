@@ -11,6 +11,8 @@ export type AuthorizationProof =
   | { kind: "credential"; macaroon: Uint8Array; preimage: string | undefined }
   /** An MPP charge, or NanoGPT's `L402 <challenge id>:<preimage>`, which echoes nothing. */
   | { kind: "payment"; challengeId: string | undefined; preimage: string; echoed: EchoedOffer }
+  /** Lightning Enable's `Payment method="lightning", preimage="..."`: opens the quoted request once. */
+  | { kind: "preimage"; preimage: string }
   /** `Bearer abl_...`: known or not, never a stranger's. */
   | { kind: "token"; token: string }
   /** MaximumSats' bare payment hash: opens the quoted request once. */
@@ -21,16 +23,16 @@ export type AuthorizationProof =
   | { kind: "foreign" }
   | { kind: "none" };
 
-/** Finds the best proof in a value that may hold several, joined by commas. Preimages and hashes come in lowercase. */
+/** The best proof in a value that may hold several. */
 export function parseAuthorization(value: string | undefined): AuthorizationProof {
-  if (value === undefined) return { kind: "none" };
-  if (value.length > maxCredentialBytes) return { kind: "malformed" };
-  let best: AuthorizationProof = { kind: "none" };
-  for (const credentials of splitSchemes(value)) {
-    const proof = readProof(credentials);
-    if (rank(proof) < rank(best)) best = proof;
-  }
-  return best;
+  return listProofs(value)[0] ?? { kind: "none" };
+}
+
+/** All proofs in a value that may hold several, joined by commas; the best first. Preimages and hashes come in lowercase. */
+export function listProofs(value: string | undefined): AuthorizationProof[] {
+  if (value === undefined) return [];
+  if (value.length > maxCredentialBytes) return [{ kind: "malformed" }];
+  return splitSchemes(value).map(readProof).sort((a, b) => rank(a) - rank(b));
 }
 
 type Credentials = { scheme: string; pieces: string[] };
@@ -55,7 +57,7 @@ function splitSchemes(value: string): Credentials[] {
 /** The order of the accepted proofs, wire.md 3; between equals the first one counts. */
 function rank(proof: AuthorizationProof): number {
   if (proof.kind === "credential") return proof.preimage === undefined ? 1 : 0;
-  return 2 + ["payment", "token", "hash", "malformed", "foreign", "none"].indexOf(proof.kind);
+  return 2 + ["payment", "preimage", "token", "hash", "malformed", "foreign", "none"].indexOf(proof.kind);
 }
 
 function readProof({ scheme, pieces }: Credentials): AuthorizationProof {
@@ -90,7 +92,15 @@ function readBearer(pieces: string[]): AuthorizationProof {
 
 function readPayment(pieces: string[]): AuthorizationProof {
   const credential = pieces.length === 1 ? decodePaymentCredential(pieces[0]!) : undefined;
-  return credential ? { kind: "payment", ...credential } : { kind: "malformed" };
+  if (credential) return { kind: "payment", ...credential };
+  const preimage = readNamed(pieces, "method") === "lightning" ? toHex32(readNamed(pieces, "preimage")) : undefined;
+  return preimage === undefined ? { kind: "malformed" } : { kind: "preimage", preimage };
+}
+
+/** The value of `name=value` or `name="value"` among the pieces. */
+function readNamed(pieces: string[], name: string): string | undefined {
+  const piece = pieces.find((one) => one.slice(0, name.length + 1).toLowerCase() === `${name}=`);
+  return piece?.slice(name.length + 1).replace(/^"([^"]*)"$/, "$1");
 }
 
 /**

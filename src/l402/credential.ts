@@ -21,14 +21,20 @@ export type Standing =
   /** Ours, unpaid and still payable: its holder gets the same challenge again, never a second invoice. */
   | { kind: "unpaid"; invoice: OpenInvoice }
   | { kind: "refused" }
+  /** It refilled a token that has been replaced since: the token opens the account, this does not any more. */
+  | { kind: "outlived" }
   /** The proof may well be right, but the node has not said settled. Never answered by another invoice. */
   | { kind: "unsettled" };
+
+export type SingleUseStanding =
+  | { kind: "credited"; invoice: CreditedInvoice }
+  | Extract<Standing, { kind: "unpaid" | "refused" | "unsettled" }>;
 
 type PaymentsPort = {
   find(paymentHash: string): Invoice | undefined;
   findByQuote(quoteId: string): Invoice | undefined;
-  confirm(paymentHash: string): Promise<Confirmation>;
   confirmPaid(paymentHash: string): Promise<Confirmation>;
+  confirmCalmly(paymentHash: string): Promise<Confirmation>;
 };
 
 const refused = { kind: "refused" } as const;
@@ -38,25 +44,54 @@ export class CredentialDesk {
   readonly #payments: PaymentsPort;
   readonly #clock: Clock;
   readonly #offer: { realm: string; network: string };
+  readonly #isLiveKey: (keyHash: string) => boolean;
   /** A signature is right for ever; checking it costs more than the rest of a call's credential. */
   readonly #verified = new BoundedMap<VerifiedMacaroon>(maxCachedCredentials);
 
-  constructor(parts: { master: Uint8Array; payments: PaymentsPort; clock: Clock; offer: { realm: string; network: string } }) {
+  constructor(parts: {
+    master: Uint8Array;
+    payments: PaymentsPort;
+    clock: Clock;
+    offer: { realm: string; network: string };
+    /** Whether the token of this hash still opens its account. */
+    isLiveKey(keyHash: string): boolean;
+  }) {
     this.#master = parts.master;
     this.#payments = parts.payments;
     this.#clock = parts.clock;
     this.#offer = parts.offer;
+    this.#isLiveKey = parts.isLiveKey;
   }
 
-  resolve(proof: CredentialProof): Promise<Standing> {
-    return proof.kind === "credential" ? this.#resolveMacaroon(proof) : this.#resolveCharge(proof);
+  /** @param use A call needs a credential that has not expired; a claim does not. */
+  async resolve(proof: CredentialProof, use: "call" | "claim" = "call"): Promise<Standing> {
+    const standing = await (proof.kind === "credential" ? this.#resolveMacaroon(proof) : this.#resolveCharge(proof));
+    if (standing.kind !== "account") return standing;
+    const expired = standing.limits.validUntilS * 1000 <= this.#clock.nowMs();
+    // What expired by our own date still holds money; what its holder dated was lent for so long.
+    if (expired && (use === "call" || standing.limits.narrowed)) return refused;
+    const { purpose } = standing.invoice;
+    const outlived = use === "call" && purpose.kind === "refill" && purpose.keyHash !== undefined && !this.#isLiveKey(purpose.keyHash);
+    return outlived ? { kind: "outlived" } : standing;
+  }
+
+  /** A payment hash or a bare preimage: good for the very request that was quoted, and for nothing that was not a call. */
+  async resolveSingleUse(proof: { kind: "preimage"; preimage: string } | { kind: "hash"; paymentHash: string }, fingerprint: () => string): Promise<SingleUseStanding> {
+    const paymentHash = proof.kind === "hash" ? proof.paymentHash : toHex(sha256(decodeHex32(proof.preimage)!));
+    const invoice = this.#payments.find(paymentHash);
+    if (invoice?.purpose.kind !== "call" || invoice.quoteFingerprint !== fingerprint()) return refused;
+    const standing = await this.#settle(invoice, proof.kind === "preimage" ? proof.preimage : undefined);
+    if (standing.kind !== "credited") return standing;
+    const caveats = readCaveats(mintedCaveats(invoice.createdAtMs), undefined);
+    if (!caveats.ok || caveats.limits.validUntilS * 1000 <= this.#clock.nowMs()) return refused;
+    return standing;
   }
 
   async #resolveMacaroon(proof: Extract<CredentialProof, { kind: "credential" }>): Promise<Standing> {
     const macaroon = this.#verify(proof.macaroon);
     if (!macaroon) return refused;
     const caveats = readCaveats(macaroon.caveats, proof.preimage);
-    if (!caveats.ok || caveats.limits.validUntilS * 1000 <= this.#clock.nowMs()) return refused;
+    if (!caveats.ok) return refused;
     const invoice = this.#payments.find(macaroon.paymentHash);
     if (!invoice || invoice.tokenId !== toHex(macaroon.tokenId)) return refused;
     const standing = await this.#settle(invoice, proof.preimage);
@@ -80,18 +115,18 @@ export class CredentialDesk {
     const invoice = proof.challengeId === undefined ? undefined : this.#payments.findByQuote(proof.challengeId);
     if (!invoice || !echoMatches(proof.echoed, paymentOffer(toCharge(invoice), this.#offer))) return refused;
     const caveats = readCaveats(mintedCaveats(invoice.createdAtMs), undefined);
-    if (!caveats.ok || caveats.limits.validUntilS * 1000 <= this.#clock.nowMs()) return refused;
+    if (!caveats.ok) return refused;
     const standing = await this.#settle(invoice, proof.preimage);
     if (standing.kind !== "credited") return standing;
     return { kind: "account", invoice: standing.invoice, limits: caveats.limits, full: true, scheme: "payment" };
   }
 
-  async #settle(invoice: Invoice, preimage: string | undefined): Promise<Standing | { kind: "credited"; invoice: CreditedInvoice }> {
+  async #settle(invoice: Invoice, preimage: string | undefined): Promise<SingleUseStanding> {
     const right = preimage === undefined ? undefined : opens(preimage, invoice.paymentHash);
     if (invoice.state === "credited") return right === false ? refused : { kind: "credited", invoice };
     // Some wallets poll with a placeholder for the preimage; the node need not be asked about those.
     if (right === false) return this.#ownChallenge(invoice);
-    const answer = right ? await this.#payments.confirmPaid(invoice.paymentHash) : await this.#payments.confirm(invoice.paymentHash);
+    const answer = right ? await this.#payments.confirmPaid(invoice.paymentHash) : await this.#payments.confirmCalmly(invoice.paymentHash);
     switch (answer.kind) {
       case "credited":
         return answer;
@@ -106,7 +141,7 @@ export class CredentialDesk {
     }
   }
 
-  #ownChallenge(invoice: OpenInvoice): Standing {
+  #ownChallenge(invoice: OpenInvoice): SingleUseStanding {
     return invoice.expiresAtMs > this.#clock.nowMs() ? { kind: "unpaid", invoice } : refused;
   }
 }

@@ -26,7 +26,7 @@ const checks: readonly Check[] = [
       (SELECT sum(debits_posted_msat) - sum(credits_posted_msat) AS d, sum(debits_pending_msat) - sum(credits_pending_msat) AS p FROM account)
       WHERE d <> 0 OR p <> 0` },
   { rule: "I2", sql: `SELECT 'account ' || id || ' is below zero' AS what FROM account
-      WHERE kind <> 'node' AND credits_posted_msat - debits_posted_msat - debits_pending_msat < 0` },
+      WHERE may_go_below_zero = 0 AND credits_posted_msat - debits_posted_msat - debits_pending_msat < 0` },
   { rule: "I3", sql: `SELECT 'account ' || a.id || ' does not equal its transfers' AS what FROM account a LEFT JOIN
       (SELECT account, sum(debit) AS d, sum(credit) AS c, sum(debit_pending) AS dp, sum(credit_pending) AS cp FROM (${journal}) GROUP BY account) j
       ON j.account = a.id WHERE a.debits_posted_msat <> coalesce(j.d, 0) OR a.credits_posted_msat <> coalesce(j.c, 0)

@@ -73,6 +73,14 @@ export function reserve(tx: Tx, r: Reserve): ReserveOutcome {
   return { ok: true, amountMsat: amount, spendableMsat: msat(available - amount) };
 }
 
+export function isOpenReservation(tx: Pick<Tx, "get">, id: string): boolean {
+  return tx.get("SELECT 1 FROM open_reservation WHERE id = ?", id) !== undefined;
+}
+
+export function isPosted(tx: Pick<Tx, "get">, id: string): boolean {
+  return tx.get("SELECT 1 FROM transfer WHERE pending_id = ? AND kind = 'post'", id) !== undefined;
+}
+
 type Open = { debit_account: string; credit_account: string; amount_msat: bigint };
 
 /** Why a reservation cannot be answered: it was posted or voided before, or there never was one. */

@@ -5,8 +5,9 @@ import { getAccount, move, openAccount } from "../ledger/transfers.ts";
 import { command, type Tx } from "../store/command.ts";
 import { type CreditedInvoice, type Invoice, type InvoiceRow, type OpenInvoice, toInvoice } from "./invoice.ts";
 
-const selectInvoice = `SELECT payment_hash, state, reference, bolt11, amount_msat, token_id, quote_id, quote_fingerprint, quote_terms,
-  rolls_over_from, account_id, credited_msat, created_at_ms, expires_at_ms, credited_at_ms FROM invoice`;
+const selectInvoice = `SELECT payment_hash, state, purpose, reference, bolt11, amount_msat, token_id, quote_id, quote_fingerprint, quote_terms,
+  rolls_over_from, refills_account, refills_key, claim_needs_secret, claim_secret_hash, account_id, credited_msat, created_at_ms,
+  expires_at_ms, credited_at_ms FROM invoice`;
 
 export function findInvoice(tx: Pick<Tx, "get">, paymentHash: string): Invoice | undefined {
   const row = tx.get<InvoiceRow>(`${selectInvoice} WHERE payment_hash = ?`, paymentHash);
@@ -15,6 +16,11 @@ export function findInvoice(tx: Pick<Tx, "get">, paymentHash: string): Invoice |
 
 export function findInvoiceByQuote(tx: Pick<Tx, "get">, quoteId: string): Invoice | undefined {
   const row = tx.get<InvoiceRow>(`${selectInvoice} WHERE quote_id = ?`, quoteId);
+  return row && toInvoice(row);
+}
+
+export function findInvoiceByClaimSecret(tx: Pick<Tx, "get">, secretHash: string): Invoice | undefined {
+  const row = tx.get<InvoiceRow>(`${selectInvoice} WHERE claim_secret_hash = ?`, secretHash);
   return row && toInvoice(row);
 }
 
@@ -37,12 +43,16 @@ export function findCursor(tx: Pick<Tx, "get">): bigint {
 export const openInvoice = command(
   "payments.openInvoice",
   (tx, invoice: OpenInvoice): { ok: true } => {
+    const { purpose } = invoice;
+    const refill = purpose.kind === "refill" ? purpose : undefined;
     tx.run(
       `INSERT INTO invoice (payment_hash, state, purpose, reference, bolt11, amount_msat, token_id, quote_id, quote_fingerprint,
-         quote_terms, rolls_over_from, created_at_ms, expires_at_ms)
-       VALUES (?, 'open', 'credential', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (payment_hash) DO NOTHING`,
-      invoice.paymentHash, invoice.reference, invoice.bolt11, invoice.amountMsat, invoice.tokenId, invoice.quoteId,
-      invoice.quoteFingerprint, invoice.quoteTerms, invoice.rollsOverFrom ?? null, invoice.createdAtMs, invoice.expiresAtMs,
+         quote_terms, rolls_over_from, refills_account, refills_key, claim_needs_secret, claim_secret_hash, created_at_ms, expires_at_ms)
+       VALUES (?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (payment_hash) DO NOTHING`,
+      invoice.paymentHash, purpose.kind, invoice.reference, invoice.bolt11, invoice.amountMsat, invoice.tokenId, invoice.quoteId,
+      invoice.quoteFingerprint, invoice.quoteTerms, purpose.kind === "call" ? (purpose.rollsOverFrom ?? null) : null,
+      refill?.accountId ?? null, refill?.keyHash ?? null, purpose.kind === "call" || purpose.claimNeedsSecret ? 1 : 0,
+      invoice.claimSecretHash ?? null, invoice.createdAtMs, invoice.expiresAtMs,
     );
     return { ok: true };
   },
@@ -53,7 +63,7 @@ export type CreditInput = {
   paymentHash: string;
   /** What the payer paid, by the node's word. */
   paidMsat: Msat;
-  /** The id the new account gets, if this is the first time we hear of the payment. */
+  /** The id a new account gets, if this is the first time we hear of the payment and it is no refill. */
   accountId: string;
   /** Where the node's settlement stream goes on, when the stream told us. */
   cursor: bigint | undefined;
@@ -72,14 +82,16 @@ export const creditInvoice = command("payments.creditInvoice", (tx, input: Credi
   const invoice = findInvoice(tx, input.paymentHash);
   if (invoice === undefined) return { ok: true, credited: "foreign" };
   if (invoice.state === "credited") return { ok: true, credited: "before", invoice };
-  openAccount(tx, { id: input.accountId, kind: "buyer", atMs: input.atMs });
+  const { purpose } = invoice;
+  const accountId = purpose.kind === "refill" ? purpose.accountId : input.accountId;
+  if (purpose.kind !== "refill") openAccount(tx, { id: accountId, kind: "buyer", atMs: input.atMs });
   move(tx, {
-    id: `credit:${input.paymentHash}`, debit: nodeAccount, credit: input.accountId, amountMsat: input.paidMsat,
-    code: "invoice", boot: input.boot, atMs: input.atMs,
+    id: `credit:${input.paymentHash}`, debit: nodeAccount, credit: accountId, amountMsat: input.paidMsat,
+    code: purpose.kind === "refill" ? "refill" : "invoice", boot: input.boot, atMs: input.atMs,
   });
-  if (invoice.rollsOverFrom !== undefined) rollOver(tx, invoice.rollsOverFrom, input);
+  if (purpose.kind === "call" && purpose.rollsOverFrom !== undefined) rollOver(tx, purpose.rollsOverFrom, input);
   tx.run("UPDATE invoice SET state = 'credited', account_id = ?, credited_msat = ?, credited_at_ms = ? WHERE payment_hash = ?",
-    input.accountId, input.paidMsat, input.atMs, input.paymentHash);
+    accountId, input.paidMsat, input.atMs, input.paymentHash);
   return { ok: true, credited: "now", invoice: findInvoice(tx, input.paymentHash) as CreditedInvoice };
 });
 

@@ -7,6 +7,12 @@
  */
 import { type Msat, msat } from "../money/msat.ts";
 
+/** What an invoice pays for: the call it was quoted for, a new account, or more on the account of a token. */
+export type Purpose =
+  | { kind: "call"; /** The account whose rest moves over when this one is credited. */ rollsOverFrom: string | undefined }
+  | { kind: "topup"; claimNeedsSecret: boolean }
+  | { kind: "refill"; claimNeedsSecret: boolean; accountId: string; /** Hash of the token it was asked for with, if it was one. */ keyHash: string | undefined };
+
 type InvoiceFacts = {
   paymentHash: string;
   /** Our random id, kept by the node with the invoice. */
@@ -19,8 +25,9 @@ type InvoiceFacts = {
   /** Which request was quoted, and the terms it can always have. Opaque here. */
   quoteFingerprint: string;
   quoteTerms: string;
-  /** The account whose rest moves over when this one is credited. */
-  rollsOverFrom: string | undefined;
+  purpose: Purpose;
+  /** Of topups and refills: SHA-256 of the secret that claims them. Hex. */
+  claimSecretHash: string | undefined;
   createdAtMs: number;
   expiresAtMs: number;
 };
@@ -39,7 +46,12 @@ export type InvoiceRow = {
   quote_id: string;
   quote_fingerprint: string;
   quote_terms: string;
+  purpose: "call" | "topup" | "refill";
   rolls_over_from: string | null;
+  refills_account: string | null;
+  refills_key: string | null;
+  claim_needs_secret: bigint;
+  claim_secret_hash: string | null;
   account_id: string | null;
   credited_msat: bigint | null;
   created_at_ms: bigint;
@@ -57,10 +69,23 @@ export function toInvoice(row: InvoiceRow): Invoice {
     quoteId: row.quote_id,
     quoteFingerprint: row.quote_fingerprint,
     quoteTerms: row.quote_terms,
-    rollsOverFrom: row.rolls_over_from ?? undefined,
+    purpose: toPurpose(row),
+    claimSecretHash: row.claim_secret_hash ?? undefined,
     createdAtMs: Number(row.created_at_ms),
     expiresAtMs: Number(row.expires_at_ms),
   };
   if (row.state === "open") return { ...facts, state: "open" };
   return { ...facts, state: "credited", accountId: row.account_id!, creditedMsat: msat(row.credited_msat!), creditedAtMs: Number(row.credited_at_ms) };
+}
+
+function toPurpose(row: InvoiceRow): Purpose {
+  const claimNeedsSecret = row.claim_needs_secret === 1n;
+  switch (row.purpose) {
+    case "call":
+      return { kind: "call", rollsOverFrom: row.rolls_over_from ?? undefined };
+    case "topup":
+      return { kind: "topup", claimNeedsSecret };
+    case "refill":
+      return { kind: "refill", claimNeedsSecret, accountId: row.refills_account!, keyHash: row.refills_key ?? undefined };
+  }
 }

@@ -6,14 +6,15 @@ import { BoundedMap } from "../base/bounded-map.ts";
 import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
-import { invoiceExpirySeconds, maxCachedCredentials, settlementPatienceMs, settlementRetryMs } from "../base/limits.ts";
+import { invoiceExpirySeconds, maxCachedCredentials, settlementPatienceMs, settlementRetryMs, strangersLookupMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import type { Node } from "../lightning/node.ts";
 import { type Msat, type Sat, satToMsat } from "../money/msat.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
-import { countOpenInvoices, type CreditOutcome, creditInvoice, findInvoice, findInvoiceByQuote, forgetInvoice, openInvoice } from "./commands.ts";
-import type { CreditedInvoice, Invoice, OpenInvoice } from "./invoice.ts";
+import { OpenInvoices } from "./open-invoices.ts";
+import { countOpenInvoices, type CreditOutcome, creditInvoice, findInvoice, findInvoiceByClaimSecret, findInvoiceByQuote, forgetInvoice, openInvoice } from "./commands.ts";
+import type { CreditedInvoice, Invoice, OpenInvoice, Purpose } from "./invoice.ts";
 
 export type InvoiceRequest = {
   amountSats: Sat;
@@ -21,10 +22,17 @@ export type InvoiceRequest = {
   quoteId: string;
   quoteFingerprint: string;
   quoteTerms: string;
-  rollsOverFrom: string | undefined;
+  purpose: Purpose;
+  /** Who asks, where addresses mean something: a stranger may hold only so many unpaid invoices. */
+  address: string | undefined;
   /** Chooses the credential's id once the payment hash is known. Hex. */
   tokenIdFor(paymentHash: string, createdAtMs: number): string;
+  /** SHA-256 of the secret that claims it, hex; undefined where there is none. */
+  claimSecretHashFor(paymentHash: string): string | undefined;
 };
+
+/** Unpaid invoices the node may hold for us. */
+export type OpenInvoiceLimits = { inAll: number; perAddress: number };
 
 /** The node's answer about one invoice, already credited where it says settled. */
 export type Confirmation =
@@ -41,26 +49,28 @@ export class Payments {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #boot: bigint;
-  readonly #maxOpen: number;
-  /** Kept here because a count on every 402 would be a scan: a bound on a nuisance may be off by a few. */
-  #open: number;
+  readonly #limits: OpenInvoiceLimits;
+  readonly #open: OpenInvoices;
   /** A credited invoice never changes again. */
   readonly #credited = new BoundedMap<CreditedInvoice>(maxCachedCredentials);
   readonly #lookups = new Map<string, Promise<Confirmation>>();
+  /** What the node said lately of invoices that strangers ask about again and again. */
+  readonly #answers = new BoundedMap<{ atMs: number; answer: Confirmation }>(maxCachedCredentials);
+  readonly #listeners = new Map<string, Set<() => void>>();
 
-  constructor(parts: { node: Node; writer: Writer; reader: Reader; clock: Clock; random: Random; boot: bigint; maxOpenInvoices: number }) {
+  constructor(parts: { node: Node; writer: Writer; reader: Reader; clock: Clock; random: Random; boot: bigint; limits: OpenInvoiceLimits }) {
     this.#node = parts.node;
     this.#writer = parts.writer;
     this.#reader = parts.reader;
     this.#clock = parts.clock;
     this.#random = parts.random;
     this.#boot = parts.boot;
-    this.#maxOpen = parts.maxOpenInvoices;
-    this.#open = countOpenInvoices(parts.reader);
+    this.#limits = parts.limits;
+    this.#open = new OpenInvoices(countOpenInvoices(parts.reader));
   }
 
   get openInvoices(): number {
-    return this.#open;
+    return this.#open.count;
   }
 
   find(paymentHash: string): Invoice | undefined {
@@ -75,18 +85,27 @@ export class Payments {
     return findInvoiceByQuote(this.#reader, quoteId);
   }
 
+  findByClaimSecret(secretHash: string): Invoice | undefined {
+    return findInvoiceByClaimSecret(this.#reader, secretHash);
+  }
+
   /**
    * An invoice of the node, with its row on the disk before anybody sees it.
    * @throws AppError `too_many_invoices`, `node_unavailable`, `busy`, `storage_full`: all before any money moves.
    */
   async open(request: InvoiceRequest): Promise<OpenInvoice> {
-    if (this.#open >= this.#maxOpen)
-      throw new AppError("too_many_invoices", `${this.#open} invoices wait for payment; try again when some have expired.`, { retryable: true, retryAfterSeconds: 60 });
-    this.#open++;
+    const { address } = request;
+    if (this.#open.count >= this.#limits.inAll)
+      throw tooMany(`${this.#open.count} invoices wait for payment`);
+    if (address !== undefined && this.#open.countOf(address, this.#clock.nowMs()) >= this.#limits.perAddress)
+      throw tooMany(`${this.#limits.perAddress} invoices for your address wait for payment; pay one, or present its macaroon or payment hash to see it again`);
+    this.#open.begin();
     try {
-      return await this.#make(request);
+      const invoice = await this.#make(request);
+      this.#open.made(invoice.paymentHash, address, invoice.expiresAtMs);
+      return invoice;
     } catch (error) {
-      this.#open--;
+      this.#open.undo();
       throw error;
     }
   }
@@ -106,7 +125,8 @@ export class Payments {
       quoteId: request.quoteId,
       quoteFingerprint: request.quoteFingerprint,
       quoteTerms: request.quoteTerms,
-      rollsOverFrom: request.rollsOverFrom,
+      purpose: request.purpose,
+      claimSecretHash: request.claimSecretHashFor(made.paymentHash),
       createdAtMs,
       expiresAtMs: made.expiresAtMs,
     };
@@ -121,15 +141,35 @@ export class Payments {
       paymentHash, paidMsat, accountId: newId("a", atMs, this.#random), cursor, boot: this.#boot, atMs,
     });
     if (outcome.credited === "now") {
-      this.#open = Math.max(0, this.#open - 1);
+      this.#open.ended(paymentHash);
       log.info("invoice.credited", { payment_hash: paymentHash, amount_msat: paidMsat });
+      for (const listener of this.#listeners.get(paymentHash) ?? []) listener();
     }
     return outcome;
   }
 
   async forget(paymentHash: string): Promise<void> {
     const { forgotten } = await this.#writer.durable(forgetInvoice, { paymentHash });
-    if (forgotten) this.#open = Math.max(0, this.#open - 1);
+    if (forgotten) this.#open.ended(paymentHash);
+  }
+
+  /** Calls `listener` when this payment is credited. Answers how to stop listening. */
+  onCredited(paymentHash: string, listener: () => void): () => void {
+    const listeners = this.#listeners.get(paymentHash) ?? new Set();
+    this.#listeners.set(paymentHash, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#listeners.delete(paymentHash);
+    };
+  }
+
+  /** For whoever proves nothing yet: the node is asked at most once a second about one invoice. */
+  async confirmCalmly(paymentHash: string): Promise<Confirmation> {
+    const last = this.#answers.get(paymentHash);
+    if (last !== undefined && this.#clock.nowMs() < last.atMs + strangersLookupMs) return last.answer;
+    const answer = await this.confirm(paymentHash);
+    if (answer.kind !== "credited") this.#answers.set(paymentHash, { atMs: this.#clock.nowMs(), answer });
+    return answer;
   }
 
   /** Asks the node once. Askers of the same invoice share one question. */
@@ -164,4 +204,8 @@ export class Payments {
       return { kind: "unreachable" };
     }
   }
+}
+
+function tooMany(what: string): AppError {
+  return new AppError("too_many_invoices", `${what}; try again when some have expired.`, { retryable: true, retryAfterSeconds: 60 });
 }

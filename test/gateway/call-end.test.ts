@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { type Delivered, endCall, type Ending } from "../../src/gateway/call-end.ts";
 import type { UsageReport } from "../../src/upstream/usage.ts";
 
-const terms = { price: { inputMsatPerMtok: 1_000_000_000n, outputMsatPerMtok: 3_000_000_000n }, inputTokens: 20, cap: 100 };
+const terms = { model: "m", price: { inputMsatPerMtok: 1_000_000_000n, outputMsatPerMtok: 3_000_000_000n }, inputTokens: 20, cap: 100 };
 const labels = { endpoint: "chat/completions", model: "m", upstream: "u" };
 const absent: UsageReport = { kind: "absent" };
 const reported: UsageReport = { kind: "reported", usage: { inputTokens: 9, outputTokens: 27 } };

@@ -88,7 +88,8 @@ describe("a credential that does not parse gets a fresh challenge, so that the c
     ["Payment by another method", paymentValue({ id, method: "tempo" })],
     ["Payment with another intent", paymentValue({ id, intent: "session" })],
     ["Payment that echoes no text", paymentValue({ id, realm: 3 })],
-    ["Payment in Lightning Enable's dialect, not read yet", `Payment method="lightning", preimage="${preimage}"`],
+    ["Payment in Lightning Enable's dialect with half a preimage", `Payment method="lightning", preimage="${preimage.slice(32)}"`],
+    ["Payment in Lightning Enable's dialect for another network", `Payment method="tempo", preimage="${preimage}"`],
   ])("%s", (_what, value) => {
     expect(parseAuthorization(value)).toEqual({ kind: "malformed" });
   });

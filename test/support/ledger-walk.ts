@@ -125,7 +125,7 @@ class LedgerWalk {
     return {
       step: step(openInvoice, {
         state: "open", paymentHash, reference: `i_${paymentHash}`, bolt11: `lnbcrt_${paymentHash}`, amountMsat, tokenId: "00", quoteId,
-        quoteFingerprint: "f", quoteTerms: "t", rollsOverFrom, createdAtMs: this.#nowMs, expiresAtMs: this.#nowMs + 600_000,
+        quoteFingerprint: "f", quoteTerms: "t", purpose: { kind: "call", rollsOverFrom }, claimSecretHash: undefined, createdAtMs: this.#nowMs, expiresAtMs: this.#nowMs + 600_000,
       }),
       expected, touched: [], reached: "failed" in expected ? "open, failed" : again ? "open, again" : "open",
     };

@@ -61,7 +61,7 @@ export class PaymentsHouse {
       status: () => this.node.status(),
     };
     const { writer, clock, random, maxOpenInvoices } = this;
-    this.payments = new Payments({ node, writer, reader: writer.reader, clock, random, boot, maxOpenInvoices });
+    this.payments = new Payments({ node, writer, reader: writer.reader, clock, random, boot, limits: { inAll: maxOpenInvoices, perAddress: 20 } });
     this.watcher = new SettlementWatcher({ node, payments: this.payments, reader: writer.reader, clock });
   }
 
@@ -80,7 +80,8 @@ export class PaymentsHouse {
 
   open(sats = 21n, rollsOverFrom?: string): Promise<OpenInvoice> {
     return this.payments.open({
-      amountSats: sat(sats), memo: "test", quoteId: `q_${++this.#made}`, quoteFingerprint: "f", quoteTerms: "t", rollsOverFrom,
+      amountSats: sat(sats), memo: "test", quoteId: `q_${++this.#made}`, quoteFingerprint: "f", quoteTerms: "t", address: undefined,
+      purpose: { kind: "call", rollsOverFrom }, claimSecretHashFor: () => undefined,
       tokenIdFor: (paymentHash) => paymentHash.slice(0, 8),
     });
   }

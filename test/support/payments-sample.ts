@@ -23,7 +23,8 @@ export function sampleInvoice(n: number, options: { amountMsat: bigint; rollsOve
     quoteId: `q_${n}`,
     quoteFingerprint: hashOf(n + 1),
     quoteTerms: String(options.cursor ?? 0),
-    rollsOverFrom: options.rollsOverFrom,
+    purpose: { kind: "call", rollsOverFrom: options.rollsOverFrom },
+    claimSecretHash: undefined,
     createdAtMs: atMs,
     expiresAtMs: atMs + 600_000,
   };

@@ -1,15 +1,15 @@
 /** Chat completions: bytes to a typed request, one call of the gateway, its answer to bytes. */
 import { Elysia } from "elysia";
-import type { AuthorizationProof } from "../../l402/authorization.ts";
-import { parseAuthorization } from "../../l402/authorization.ts";
-import { paymentReceipt } from "../../l402/payment-scheme.ts";
+import { isStranger } from "../../accounts/asker.ts";
 import { AppError } from "../../base/errors.ts";
+import { maxDroppedShown } from "../../base/limits.ts";
 import type { ChatRequest } from "../../gateway/chat-request.ts";
 import type { ChatAnswer, Gateway } from "../../gateway/gateway.ts";
-import { callFacts, challengeResponse, type ChallengeSetting } from "../challenge-body.ts";
+import { paymentReceipt } from "../../l402/payment-scheme.ts";
+import { readAsker } from "../asker.ts";
+import { billResponse, callFacts, type ChallengeSetting, tooPoorResponse, wantsProblem } from "../challenge-body.ts";
 import { chatRequestSchema } from "../contract/chat.ts";
 import { errorResponse } from "../errors.ts";
-import { maxDroppedShown } from "../../base/limits.ts";
 import { parseJsonObject, readText } from "../json-body.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
 
@@ -20,7 +20,7 @@ export function chatRoutes(gateway: Pick<Gateway, "chat" | "probe">, setting: Ch
   const handle = async (request: Request, model: string | undefined) => {
     const id = context.newCallId();
     try {
-      return respond(await ask(gateway, id, request, model), setting, context, id);
+      return respond(await ask(gateway, id, request, context.addressOf(request), model), setting, context, request, id);
     } catch (error) {
       return errorResponse(error, id, context.headers);
     }
@@ -32,25 +32,20 @@ export function chatRoutes(gateway: Pick<Gateway, "chat" | "probe">, setting: Ch
   return app;
 }
 
-async function ask(gateway: Pick<Gateway, "chat" | "probe">, id: string, request: Request, model: string | undefined): Promise<ChatAnswer> {
-  const proof = parseAuthorization(request.headers.get("authorization") ?? undefined);
-  const stranger = isStranger(proof);
+async function ask(gateway: Pick<Gateway, "chat" | "probe">, id: string, request: Request, address: () => string | undefined, model: string | undefined): Promise<ChatAnswer> {
   if (request.method !== "POST") {
+    const probes = request.method === "GET" || request.method === "HEAD";
     // Directories look for paid paths with a bare GET or HEAD, and lnget sends one over HTTP/2.
-    if (stranger && (request.method === "GET" || request.method === "HEAD")) return gateway.probe();
+    const asker = probes ? readAsker(request, address, undefined) : undefined;
+    if (asker !== undefined && isStranger(asker)) return gateway.probe(asker);
     throw new AppError("method_not_allowed", "Send chat requests with POST.");
   }
   const text = await readText(request);
-  if (stranger && text.trim() === "") return gateway.probe();
-  const body = parseJsonObject(text);
-  if (stranger && Object.keys(body).length === 0) return gateway.probe();
+  const body = text.trim() === "" ? {} : parseJsonObject(text);
+  const asker = readAsker(request, address, body);
+  if (isStranger(asker) && Object.keys(body).length === 0) return gateway.probe(asker);
   if (model !== undefined && body.model === undefined) body.model = model;
-  return gateway.chat(id, toChatRequest(body), proof, request.signal);
-}
-
-/** Nobody whose own account could be asked. */
-function isStranger(proof: AuthorizationProof): boolean {
-  return proof.kind !== "credential" && proof.kind !== "payment" && proof.kind !== "token";
+  return gateway.chat(id, toChatRequest(body), asker, request.signal);
 }
 
 function toChatRequest(body: Record<string, unknown>): ChatRequest {
@@ -58,16 +53,15 @@ function toChatRequest(body: Record<string, unknown>): ChatRequest {
   return { model, messages: messages as ChatRequest["messages"], stream: stream ?? false, includeUsage: stream_options?.include_usage ?? false, n: n ?? 1, body };
 }
 
-function respond(answer: ChatAnswer, setting: ChallengeSetting, context: PublicContext, id: string): Response {
+function respond(answer: ChatAnswer, setting: ChallengeSetting, context: PublicContext, request: Request, id: string): Response {
   const headers = { ...context.headers, "x-request-id": id };
   switch (answer.kind) {
-    case "challenge":
-      return challengeResponse(answer.challenge, callFacts(answer.quoted), setting, context.nowMs(), {
-        ...headers,
-        ...(answer.quoted.routedModel !== undefined && { "X-Route-Model": answer.quoted.routedModel }),
-      });
-    case "narrowed":
-      return errorResponse(new AppError("narrowed_credential", answer.message), id, context.headers);
+    case "bill": {
+      const routed = answer.quoted.routedModel !== undefined && { "X-Route-Model": answer.quoted.routedModel };
+      return billResponse(answer.bill, callFacts(answer.quoted), { setting, nowMs: context.nowMs(), headers: { ...headers, ...routed }, asProblem: wantsProblem(request) });
+    }
+    case "too_poor":
+      return tooPoorResponse(answer, headers);
     case "answer":
       return new Response(answer.body, { headers: { ...headers, ...answerHeaders(answer) } });
   }
@@ -75,16 +69,18 @@ function respond(answer: ChatAnswer, setting: ChallengeSetting, context: PublicC
 
 function answerHeaders(answer: PaidAnswer): Record<string, string> {
   const { reservation, charged } = answer;
-  const { scheme, quoteId, paymentHash, creditedAtMs } = reservation.paidWith;
+  const { receipt } = reservation;
   return {
     "Content-Type": answer.contentType,
-    "Cache-Control": "no-store",
+    "Cache-Control": receipt ? "private, no-store" : "no-store",
     // Proxies that buffer would turn a stream into one late lump.
     ...(charged === undefined && { "X-Accel-Buffering": "no", "x-hearth-reserved-msat": String(reservation.amountMsat) }),
-    ...(charged && { "x-hearth-cost-msat": String(charged.chargedMsat), "x-hearth-balance-msat": String(charged.spendableMsat) }),
+    ...(charged && { "x-hearth-cost-msat": String(charged.chargedMsat) }),
+    ...(charged?.spendableMsat !== undefined && { "x-hearth-balance-msat": String(charged.spendableMsat) }),
+    ...(reservation.free && { "x-hearth-free": "1" }),
     ...(answer.loweredCap !== undefined && { "x-hearth-max-tokens": String(answer.loweredCap) }),
     ...(answer.dropped.length > 0 && { "x-hearth-dropped": droppedText(answer.dropped) }),
-    ...(scheme === "payment" && { "Payment-Receipt": paymentReceipt({ challengeId: quoteId, paymentHash, settledAtMs: creditedAtMs }) }),
+    ...(receipt && { "Payment-Receipt": paymentReceipt(receipt) }),
   };
 }
 

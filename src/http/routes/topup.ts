@@ -1,48 +1,132 @@
-/** A balance bought ahead. The topup is itself an L402 purchase: whoever pays the challenge holds a credential of that amount. */
+/** Money ahead: order a balance, claim it, see whether it is paid. Shapes: design, shapes sections 2 and 3. */
+import canonicalize from "canonicalize";
 import { Elysia } from "elysia";
+import { z } from "zod";
+import type { Claimed, TopupOrder, Topups, TopupState } from "../../accounts/topups.ts";
+import { decodeHex32, sha256, toHex } from "../../base/bytes.ts";
 import { AppError } from "../../base/errors.ts";
-import type { Challenge, Charge } from "../../charge/charge.ts";
-import { topupSale } from "../../charge/topup.ts";
-import { parseAuthorization } from "../../l402/authorization.ts";
-import { type Sat, sat } from "../../money/msat.ts";
-import { challengeResponse, type ChallengeSetting } from "../challenge-body.ts";
+import { isClaimSecret } from "../../l402/claim-secret.ts";
+import { floorToSat, type Sat, sat, toJsonNumber } from "../../money/msat.ts";
+import { type BtcRate, parseCents, satsOfCents } from "../../pricing/rate.ts";
+import { readAsker } from "../asker.ts";
+import { billResponse, type ChallengeSetting, wantsProblem } from "../challenge-body.ts";
 import { errorResponse } from "../errors.ts";
-import { parseJsonObject, readText } from "../json-body.ts";
-import { balanceToWire } from "./balance.ts";
+import { numberText, parseJsonObject, readText } from "../json-body.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
+import { type PaymentStreams, topupStream } from "../topup-stream.ts";
 
-const facts = { payment_method: "topup", purpose: "new" };
+export type TopupParts = {
+  topups: Topups;
+  streams: PaymentStreams;
+  rate(): BtcRate | undefined;
+  limits: { minSats: number; maxSats: number };
+  setting: ChallengeSetting;
+};
 
-export type TopupLimits = { minSats: number; maxSats: number };
-
-export function topupRoutes(charge: Pick<Charge, "challenge" | "balance">, limits: TopupLimits, setting: ChallengeSetting, context: PublicContext) {
+export function topupRoutes(parts: TopupParts, context: PublicContext) {
   const app = new Elysia();
-  const handle = async (request: Request) => {
+  const guarded = async (work: (id: string, headers: Record<string, string>) => Promise<Response>) => {
     const id = context.newCallId();
-    const headers = { ...context.headers, "x-request-id": id };
-    const bill = (challenge: Challenge) => challengeResponse(challenge, facts, setting, context.nowMs(), headers);
     try {
-      const proof = parseAuthorization(request.headers.get("authorization") ?? undefined);
-      // L402 clients repeat the request they paid for: here it has nothing more to do than to show what was bought.
-      if (proof.kind === "credential" || proof.kind === "payment") {
-        const outcome = await charge.balance(proof);
-        if (outcome.kind === "balance") return Response.json(balanceToWire(outcome.balance), { headers: { ...headers, "Cache-Control": "no-store" } });
-        if (outcome.kind === "narrowed") throw new AppError("narrowed_credential", outcome.message);
-        if (outcome.kind === "unpaid") return bill(outcome.challenge);
-      }
-      return bill(await charge.challenge(topupSale(parseAmount(parseJsonObject(await readText(request)), limits))));
+      return await work(id, { ...context.headers, "x-request-id": id, "Cache-Control": "no-store" });
     } catch (error) {
       return errorResponse(error, id, context.headers);
     }
   };
-  for (const prefix of apiPrefixes) app.post(`${prefix}/topup`, ({ request }) => handle(request));
+  const state = (request: Request, paymentHash: string, asEvents: boolean) =>
+    guarded(async (_id, headers) => {
+      const known = decodeHex32(paymentHash) ? parts.topups.state(paymentHash.toLowerCase()) : undefined;
+      if (known === undefined) throw new AppError("not_found", "There is no topup with this payment hash.");
+      return asEvents ? topupStream(parts, known, request.signal, context, headers) : Response.json(stateToWire(known, context.nowMs()), { headers });
+    });
+  for (const prefix of apiPrefixes) {
+    app.post(`${prefix}/topup`, ({ request }) => guarded((_id, headers) => open(parts, context, request, headers)));
+    app.post(`${prefix}/topup/claim`, ({ request }) => guarded((_id, headers) => claim(parts, context, request, headers)));
+    app.get(`${prefix}/topup/:hash`, ({ request, params }) => state(request, params.hash, request.headers.get("accept")?.includes("text/event-stream") ?? false));
+    app.get(`${prefix}/topup/:hash/events`, ({ request, params }) => state(request, params.hash, true));
+  }
   return app;
 }
 
-/** @throws AppError `invalid_amount`. */
-function parseAmount(body: Record<string, unknown>, { minSats, maxSats }: TopupLimits): Sat {
-  const amount = body.amount_sats;
-  if (typeof amount !== "number" || !Number.isSafeInteger(amount) || amount < minSats || amount > maxSats)
-    throw new AppError("invalid_amount", `Send amount_sats, a whole number from ${minSats} to ${maxSats}.`, { param: "amount_sats" });
-  return sat(BigInt(amount));
+async function open(parts: TopupParts, context: PublicContext, request: Request, headers: Record<string, string>): Promise<Response> {
+  const text = await readText(request);
+  const body = text.trim() === "" ? {} : parseJsonObject(text);
+  const outcome = await parts.topups.open(readAsker(request, context.addressOf(request), undefined), () => parseOrder(text, body, parts));
+  if (outcome.kind === "claimed") return Response.json(claimedToWire(outcome.claimed), { headers });
+  const { challenge } = outcome;
+  const facts = { payment_method: "topup", purpose: challenge.invoice.purpose.kind === "refill" ? "refill" : "new" };
+  return billResponse({ challenge, reason: { kind: "required" } }, facts, { setting: parts.setting, nowMs: context.nowMs(), headers, asProblem: wantsProblem(request) });
+}
+
+/** @throws AppError `invalid_amount`, `invalid_request`. */
+function parseOrder(text: string, body: Record<string, unknown>, parts: TopupParts): TopupOrder {
+  const { claim: how } = body;
+  if (how !== undefined && how !== null && how !== "secret" && how !== "preimage")
+    throw new AppError("invalid_request", 'claim is "secret" (only its claim_secret claims it) or left out.', { param: "claim" });
+  return { amountSats: parseAmount(text, body, parts), claimNeedsSecret: how === "secret", bodyHash: bodyHash(body) };
+}
+
+function parseAmount(text: string, body: Record<string, unknown>, { limits, rate }: TopupParts): Sat {
+  const { minSats, maxSats } = limits;
+  const has = (name: string) => body[name] !== undefined && body[name] !== null;
+  if (has("amount_sats") === has("amount_usd")) throw invalidAmount("Send either amount_sats or amount_usd.", "amount_sats");
+  if (has("amount_sats")) {
+    const amount = body.amount_sats;
+    if (typeof amount !== "number" || !Number.isSafeInteger(amount) || amount < minSats || amount > maxSats)
+      throw invalidAmount(`amount_sats must be a whole number from ${minSats} to ${maxSats}.`, "amount_sats");
+    return sat(BigInt(amount));
+  }
+  const cents = typeof body.amount_usd === "string" ? parseCents(body.amount_usd) : parseCents(numberText(text, "amount_usd") ?? "");
+  if (cents === undefined || cents === 0n) throw invalidAmount("amount_usd must be a decimal above 0 with at most 2 places, such as 1.20.", "amount_usd");
+  const current = rate();
+  if (current === undefined) throw new AppError("rate_unknown", "The price of bitcoin in dollars is not known at the moment; send amount_sats.", { retryable: true });
+  const amountSats = satsOfCents(cents, current);
+  if (amountSats < BigInt(minSats) || amountSats > BigInt(maxSats))
+    throw invalidAmount(`amount_usd is ${amountSats} sats at the moment; a topup is ${minSats} to ${maxSats} sats.`, "amount_usd");
+  return amountSats;
+}
+
+function invalidAmount(message: string, param: string): AppError {
+  return new AppError("invalid_amount", message, { param });
+}
+
+const absent = z.null().transform(() => undefined);
+const claimSchema = z.looseObject({
+  preimage: z.union([z.string(), absent], "must be 64 hex digits").optional(),
+  claim_secret: z.union([z.string().max(256), absent], "must be a text").optional(),
+  token: z.union([z.string().max(1_024), absent], "must be a token").optional(),
+});
+
+async function claim(parts: TopupParts, context: PublicContext, request: Request, headers: Record<string, string>): Promise<Response> {
+  const text = await readText(request);
+  const body = text.trim() === "" ? {} : parseJsonObject(text);
+  const given = claimSchema.parse(body);
+  if (given.preimage !== undefined && !decodeHex32(given.preimage)) throw invalidPayment("preimage must be 64 hex digits.", "preimage");
+  if (given.claim_secret !== undefined && !isClaimSecret(given.claim_secret)) throw invalidPayment("claim_secret is the text that the topup answered with, cs_...", "claim_secret");
+  const claimed = await parts.topups.claim(readAsker(request, context.addressOf(request), undefined), {
+    preimage: given.preimage?.toLowerCase(), claimSecret: given.claim_secret, token: given.token || undefined, bodyHash: bodyHash(body),
+  });
+  return Response.json(claimedToWire(claimed), { headers });
+}
+
+function invalidPayment(message: string, param: string): AppError {
+  return new AppError("invalid_payment", message, { param });
+}
+
+function bodyHash(body: Record<string, unknown>): string {
+  return toHex(sha256(canonicalize(body) ?? ""));
+}
+
+function claimedToWire(claimed: Claimed) {
+  const { balanceMsat } = claimed;
+  return {
+    ...(claimed.kind === "token" && { token: claimed.token }),
+    ...(balanceMsat !== undefined && { balance_sats: toJsonNumber(floorToSat(balanceMsat)), balance_msat: toJsonNumber(balanceMsat) }),
+    ...(claimed.kind !== "token" && { credited_sats: toJsonNumber(floorToSat(claimed.creditedMsat)) }),
+  };
+}
+
+export function stateToWire(topup: TopupState, nowMs: number) {
+  const { paymentHash, state, amountSats, expiresAtMs } = topup;
+  return { payment_hash: paymentHash, state, amount_sats: toJsonNumber(amountSats), expires_in: Math.max(0, Math.floor((expiresAtMs - nowMs) / 1000)) };
 }

@@ -1,0 +1,23 @@
+/** Bitcoin in dollars. Pure. A rate is cents per bitcoin with the time it was true; dollars on the way in are whole cents. */
+import { ceilDivide, type Msat, type Sat, sat } from "../money/msat.ts";
+
+export type BtcRate = { centsPerBtc: bigint; atMs: number };
+
+const satsPerBtc = 100_000_000n;
+const msatPerBtc = satsPerBtc * 1000n;
+
+/** Toward the house: what an invoice over so many dollars asks for. */
+export function satsOfCents(cents: bigint, rate: BtcRate): Sat {
+  return sat(ceilDivide(cents * satsPerBtc, rate.centsPerBtc));
+}
+
+/** Dollars for reading, to the millionth, rounded down. Never calculated with. */
+export function usdOf(amount: Msat, rate: BtcRate): number {
+  return Number((amount * rate.centsPerBtc * 10_000n) / msatPerBtc) / 1e6;
+}
+
+/** Cents of a decimal with at most two places, such as `1.20`; undefined for anything else, exponents and signs included. */
+export function parseCents(text: string): bigint | undefined {
+  const [, whole, places = ""] = /^([0-9]{1,9})(?:\.([0-9]{1,2}))?$/.exec(text) ?? [];
+  return whole === undefined ? undefined : BigInt(whole) * 100n + BigInt(places.padEnd(2, "0"));
+}

@@ -283,7 +283,7 @@ describe("the way to the model server", () => {
   for (const stream of [true, false])
     test(`carries only listed fields, and usage is asked for only in a stream (stream: ${stream})`, () =>
       withScripted(stream ? streamed : buffered, async ({ hearth, credential, requests }) => {
-        const extras = { user: "u1", metadata: { a: "b" }, pref: "cheap", payment_hash: "00", stream_options: { include_usage: false, include_obfuscation: true }, n: 1, store: false };
+        const extras = { user: "u1", metadata: { a: "b" }, pref: "cheap", payment_hash: "00".repeat(32), stream_options: { include_usage: false, include_obfuscation: true }, n: 1, store: false };
         const answer = await ask(hearth.url, { ...question, ...everyField, ...extras, stream, max_completion_tokens: 50 }, credential);
         expect(answer.status).toBe(200);
         await answer.text();

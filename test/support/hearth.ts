@@ -147,6 +147,29 @@ export async function buyCredential(url: string, body: unknown = hello): Promise
   return `L402 ${bill.macaroon}:${await pay(url, bill.invoice)}`;
 }
 
+export type TopupBill = Bill & { claim_secret: string; claim_url: string; purpose: "new" | "refill"; expires_in: number };
+
+/** Orders a balance; with a token or credential in `headers` it is a refill. */
+export async function orderTopup(url: string, body: unknown = { amount_sats: 1_000 }, headers: Record<string, string> = {}): Promise<TopupBill> {
+  const answer = await fetch(`${url}/api/v1/topup`, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
+  if (answer.status !== 402) throw new Error(`expected a topup's bill, got ${answer.status}: ${await answer.text()}`);
+  return (await answer.json()) as TopupBill;
+}
+
+export function claim(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(`${url}/api/v1/topup/claim`, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
+}
+
+/** A fresh token that holds `sats`. */
+export async function buyToken(url: string, sats = 1_000): Promise<string> {
+  const bill = await orderTopup(url, { amount_sats: sats });
+  await pay(url, bill.invoice);
+  const answer = await claim(url, { claim_secret: bill.claim_secret });
+  const { token } = (await answer.json()) as { token?: string };
+  if (token === undefined) throw new Error(`no token: ${answer.status}`);
+  return token;
+}
+
 export type BalanceBody = { balance_msat: number; balance_sats: number; reserved_msat: number };
 
 export async function balanceOf(url: string, authorization: string): Promise<BalanceBody> {

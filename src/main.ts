@@ -17,10 +17,11 @@ import { Charge } from "./charge/charge.ts";
 import { auditCommand } from "./cli/audit.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { greetingText } from "./cli/greeting.ts";
+import { keyCommand } from "./cli/key.ts";
 import { usageText } from "./cli/usage.ts";
 import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
-import { loadOrMakeSecret } from "./config/secrets.ts";
+import { loadOrMakeSecret, readSecret } from "./config/secrets.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { ModelDirectory } from "./gateway/model-directory.ts";
 import { realm } from "./http/challenge-body.ts";
@@ -34,6 +35,7 @@ import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
 import { openSandboxNode } from "./lightning/sandbox.ts";
 import { sat, satToMsat } from "./money/msat.ts";
+import { OwnerKeys } from "./owner/keys.ts";
 import { hasPassword, isPassword, setPassword } from "./owner/password.ts";
 import { makeReport } from "./owner/report.ts";
 import { OwnerSessions } from "./owner/session.ts";
@@ -63,6 +65,7 @@ const paymentNetwork = "regtest";
 const clock = systemClock;
 const random = systemRandom;
 
+const consoleKeyPath = (config: Config) => join(config.data_dir, "keys", "console");
 const databasePath = (config: Config) => join(config.data_dir, "hearth.db");
 
 function fatal(reason: string): never {
@@ -155,8 +158,9 @@ function fixedRate(config: Config): BtcRate {
 
 type Shop = ReturnType<typeof openShop>;
 
-function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, { payments, directory }: Shop) {
-  const sessions = new OwnerSessions({ clock, random, checkPassword: (password) => isPassword(reader, password) });
+function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, { payments, directory, tokenKey }: Shop) {
+  const consoleKey = loadOrMakeSecret(consoleKeyPath(config), 32, random);
+  const sessions = new OwnerSessions({ clock, random, consoleKey, checkPassword: (password) => isPassword(reader, password) });
   const report = () =>
     makeReport({
       reader, clock, nodeHealth,
@@ -164,7 +168,8 @@ function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, {
       upstreams: () => directory.health(),
       storage: () => ({ full: writer.full, queued: writer.queued }),
     });
-  const app = ownerApp({ sessions, report, setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
+  const keys = new OwnerKeys({ reader, writer, clock, tokenKey });
+  const app = ownerApp({ sessions, keys, report, setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
   return { sessions, door: openDoor(app, loopback, config.owner_port, "HEARTH_OWNER_PORT") };
 }
 
@@ -239,6 +244,10 @@ async function run(argv: string[]): Promise<void> {
     case "doctor": {
       const config = loadConfig({ demo: false, environment: process.env });
       return process.exit(await doctorCommand(config, configuredUpstreams(config), print));
+    }
+    case "key": {
+      const config = loadConfig({ demo: false, environment: process.env });
+      return process.exit(await keyCommand({ args: argv.slice(1), ownerPort: config.owner_port, consoleKey: readSecret(consoleKeyPath(config)) }, print));
     }
     case "help":
     case "--help":

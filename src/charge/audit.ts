@@ -9,6 +9,10 @@ const checks = [
       WHERE t.kind = 'post' AND t.code = 'call' AND NOT EXISTS (SELECT 1 FROM call c WHERE c.id = t.pending_id)` },
   { rule: "I6", sql: `SELECT 'call ' || id || ' was charged more than it cost or was reserved' AS what FROM call
       WHERE charged_msat > reserved_msat OR charged_msat > max(cost_msat, 1)` },
+  { rule: "I12", sql: `SELECT 'calls of ' || account_id || ' and its days differ' AS what FROM
+      (SELECT account_id, count(*) AS calls, sum(charged_msat) AS charged FROM call GROUP BY 1) c
+      FULL JOIN (SELECT account_id, sum(calls) AS calls, sum(charged_msat) AS charged FROM account_day GROUP BY 1) d USING (account_id)
+      WHERE c.calls IS NOT d.calls OR c.charged IS NOT d.charged` },
 ];
 
 export function auditCalls(tx: Pick<Tx, "all">): AuditFinding[] {

@@ -1,5 +1,6 @@
 /** `hearth audit`: recomputes everything from the journal and says what does not add up. Reads only. */
 import { existsSync } from "node:fs";
+import { auditAccounts } from "../accounts/audit.ts";
 import { auditCalls } from "../charge/audit.ts";
 import { auditLedger } from "../ledger/audit.ts";
 import { auditInvoices } from "../payments/audit.ts";
@@ -15,7 +16,7 @@ export function auditCommand(databasePath: string, print: (line: string) => void
   try {
     // One read transaction: a Hearth that runs meanwhile does not change what is compared.
     reader.all("BEGIN");
-    const findings = [...auditLedger(reader), ...auditInvoices(reader), ...auditCalls(reader)];
+    const findings = [...auditLedger(reader), ...auditInvoices(reader), ...auditCalls(reader), ...auditAccounts(reader)];
     const { transfers, accounts } = reader.get<{ transfers: bigint; accounts: bigint }>(
       "SELECT (SELECT count(*) FROM transfer) AS transfers, (SELECT count(*) FROM account) AS accounts")!;
     reader.all("COMMIT");

@@ -1,5 +1,6 @@
 /** Everything an owner may set, with its default and its limits. The file and the environment both end here. */
 import { z } from "zod";
+import { parseBlock } from "../base/ip-address.ts";
 
 const port = z.coerce.number().int().min(0).max(65535);
 const satsPerMtok = z.coerce.number().int().min(0).max(1_000_000_000);
@@ -27,7 +28,7 @@ export const configSchema = z.strictObject({
   public_url: z.url({ protocol: /^https?$/ }).optional(),
   node: z.enum(["sandbox"]).default("sandbox"),
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
-  trusted_proxies: z.array(z.string()).max(64).default([]),
+  trusted_proxies: z.array(z.string().refine((text) => parseBlock(text) !== undefined, "an IP address or a block such as 10.0.0.0/8")).max(64).default([]),
   /** Dollars of one bitcoin. The sandbox has a price of its own when nothing is said. */
   usd_per_btc: z.coerce.number().int().min(1).max(1_000_000_000).optional(),
   /** Only a claim secret or a full credential claims a topup: every hop of a payment knows its preimage. */

@@ -15,6 +15,11 @@ export function loadOrMakeSecret(path: string, bytes: number, random: Random): U
   return secret;
 }
 
+/** In hex; undefined where none was made yet. */
+export function readSecret(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, "utf8").trim() : undefined;
+}
+
 function makeSecret(path: string, secret: Uint8Array): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.new`;

@@ -2,13 +2,8 @@
  * Whose address a request has, as the key limits are counted by. An address is real when the TCP peer has it or a trusted
  * proxy names it. Loopback, container gateways and what cannot be read are one unknown client, which has no key.
  */
-import { isIP } from "node:net";
+import { type Address, type Block, isIn, parseAddress, parseBlock } from "../base/ip-address.ts";
 import { maxForwardedCharacters, maxForwardedEntries } from "../base/limits.ts";
-
-/** Read from its text, so that every spelling of an address is the same one. */
-type Address = { version: 4 | 6; bits: bigint };
-/** `prefix` is what stays of an address's bits when `hostBits` are cut off. */
-type Block = { version: 4 | 6; hostBits: bigint; prefix: bigint };
 
 /** From `parseTrustedProxies`. */
 export type TrustedProxies = readonly Block[];
@@ -27,7 +22,7 @@ export type AddressClues = {
 const nobodysBlocks = parseTrustedProxies(["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/96", "fe80::/10"]);
 
 /**
- * Addresses and CIDR blocks, IPv4 and IPv6. Bits behind a block's prefix are passed over: `172.17.0.1/16` is how systems print their own.
+ * Addresses and CIDR blocks, IPv4 and IPv6.
  * @throws Error that names the first bad entry.
  */
 export function parseTrustedProxies(list: readonly string[]): TrustedProxies {
@@ -67,44 +62,6 @@ function parseForwarded(entry: string): Address | undefined {
   const text = entry.trim().replace(/^"(.*)"$/, "$1");
   const bracketed = /^\[([^\]]*:[^\]]*)\](?::\d{1,5})?$/.exec(text);
   return parseAddress(bracketed ? bracketed[1]! : text.replace(/^([\d.]+):\d{1,5}$/, "$1"));
-}
-
-function parseAddress(text: string): Address | undefined {
-  const version = isIP(text);
-  if (version === 0) return undefined;
-  if (version === 4) return { version, bits: joinBits(text.split("."), 10, 8n) };
-  const bits = joinBits(groupsOf(text.split("%")[0]!), 16, 16n);
-  return bits >> 32n === 0xffffn ? { version: 4, bits: bits & 0xffffffffn } : { version: 6, bits };
-}
-
-/** The eight groups of an IPv6 address that `isIP` has found to be well-formed. */
-function groupsOf(text: string): string[] {
-  const inGroups = text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (dotted) => {
-    const bits = joinBits(dotted.split("."), 10, 8n);
-    return `${(bits >> 16n).toString(16)}:${(bits & 0xffffn).toString(16)}`;
-  });
-  const [left, right] = inGroups.split("::").map((side) => (side === "" ? [] : side.split(":")));
-  return right === undefined ? left! : [...left!, ...Array<string>(8 - left!.length - right.length).fill("0"), ...right];
-}
-
-function joinBits(parts: readonly string[], radix: number, width: bigint): bigint {
-  return parts.reduce((bits, part) => (bits << width) | BigInt(Number.parseInt(part, radix)), 0n);
-}
-
-function parseBlock(text: string): Block | undefined {
-  const [, addressText = "", lengthText] = /^([^/%]+)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
-  const address = parseAddress(addressText);
-  if (!address) return undefined;
-  const width = address.version === 4 ? 32 : 128;
-  // A mapped IPv4 block, `::ffff:10.0.0.0/104`, is written with the length of its IPv6 form.
-  const written = addressText.includes(":") ? 128 : 32;
-  const hostBits = lengthText === undefined ? 0 : written - Number(lengthText);
-  if (hostBits < 0 || hostBits > width) return undefined;
-  return { version: address.version, hostBits: BigInt(hostBits), prefix: address.bits >> BigInt(hostBits) };
-}
-
-function isIn(blocks: readonly Block[], address: Address): boolean {
-  return blocks.some((block) => block.version === address.version && address.bits >> block.hostBits === block.prefix);
 }
 
 function isGateway(address: Address, gateways: readonly string[]): boolean {

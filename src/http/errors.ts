@@ -22,6 +22,7 @@ const statusOf: Record<string, number> = {
   not_found: 404,
   model_not_found: 404,
   method_not_allowed: 405,
+  conflict: 409,
   already_claimed: 409,
   not_paid: 409,
   duplicate_request: 409,

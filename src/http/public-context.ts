@@ -16,7 +16,7 @@ export type PublicContext = {
 export const corsHeaders = {
   "Access-Control-Allow-Origin": "*",
   "Access-Control-Expose-Headers":
-    "x-request-id, x-hearth-cost-msat, x-hearth-balance-msat, x-hearth-reserved-msat, x-hearth-max-tokens, x-hearth-dropped, Payment-Receipt, Retry-After",
+    "x-request-id, x-hearth-cost-msat, x-hearth-balance-msat, x-hearth-reserved-msat, x-hearth-max-tokens, x-hearth-dropped, x-hearth-free, Payment-Receipt, Retry-After",
 } as const;
 
 export const preflightHeaders = {

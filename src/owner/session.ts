@@ -7,6 +7,7 @@ import { maxOwnerSessions, ownerCodeMinutes, ownerCodeTries, ownerSessionHours }
 export class OwnerSessions {
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #consoleKey: Uint8Array;
   readonly #checkPassword: (password: string) => Promise<boolean>;
   #code: { hash: Uint8Array; diesAtMs: number; tries: number } | undefined;
   /** By the hash of the session's token: a dump of memory opens nothing. */
@@ -14,9 +15,11 @@ export class OwnerSessions {
   #wrongPasswords = 0;
   #nextPasswordAtMs = 0;
 
-  constructor(parts: { clock: Clock; random: Random; checkPassword: (password: string) => Promise<boolean> }) {
+  /** @param parts.consoleKey Lies in the data directory: who can read it there is the owner. */
+  constructor(parts: { clock: Clock; random: Random; consoleKey: Uint8Array; checkPassword: (password: string) => Promise<boolean> }) {
     this.#clock = parts.clock;
     this.#random = parts.random;
+    this.#consoleKey = parts.consoleKey;
     this.#checkPassword = parts.checkPassword;
   }
 
@@ -53,6 +56,11 @@ export class OwnerSessions {
   isOpen(token: string | undefined): boolean {
     const diesAtMs = token === undefined ? undefined : this.#sessions.get(keyOf(token));
     return diesAtMs !== undefined && this.#clock.nowMs() < diesAtMs;
+  }
+
+  /** Whether this is the key of the console's own commands, in hex. */
+  isConsole(key: string): boolean {
+    return equalBytes(new Uint8Array(Buffer.from(key, "hex")), this.#consoleKey);
   }
 
   close(token: string): void {

@@ -3,14 +3,17 @@ import { Elysia } from "elysia";
 import { z } from "zod";
 import { AppError } from "../../base/errors.ts";
 import type { Report } from "../../owner/report.ts";
+import type { OwnerKeys } from "../../owner/keys.ts";
 import type { OwnerSessions } from "../../owner/session.ts";
 import { floorToSat, toJsonNumber } from "../../money/msat.ts";
 import { errorResponse } from "../errors.ts";
 import { parseJsonObject, readText } from "../json-body.ts";
 import { metricsText } from "../metrics.ts";
+import { type Guard, ownerKeyRoutes } from "./owner-keys.ts";
 
 export type OwnerParts = {
   sessions: OwnerSessions;
+  keys: OwnerKeys;
   report(): Promise<Report>;
   setPassword(password: string): Promise<void>;
   newRequestId(): string;
@@ -28,13 +31,15 @@ export function ownerRoutes(parts: OwnerParts) {
   const guarded = async (request: Request, work: () => Promise<Response> | Response, open: boolean = false) => {
     try {
       checkHostAndOrigin(request);
-      if (!open && !sessions.isOpen(sessionToken(request))) throw new AppError("login_required", "Log in first: POST /admin/api/login with the code from the console or the password.");
+      if (!open && !sessions.isOpen(sessionToken(request)) && !sessions.isConsole(bearer(request))) throw new AppError("login_required", "Log in first: POST /admin/api/login with the code from the console or the password.");
       return await work();
     } catch (error) {
       return errorResponse(error, parts.newRequestId(), headers);
     }
   };
+  const guardedOnly: Guard = (request, work) => guarded(request, work);
   return new Elysia()
+    .use(ownerKeyRoutes(parts.keys, guardedOnly, headers))
     .get("/admin", ({ request, query }) =>
       guarded(request, () => {
         if (sessions.isOpen(sessionToken(request))) return redirect("/admin/api/status");
@@ -48,7 +53,7 @@ export function ownerRoutes(parts: OwnerParts) {
       }, true))
     .post("/admin/api/logout", ({ request }) =>
       guarded(request, () => {
-        sessions.close(sessionToken(request)!);
+        sessions.close(sessionToken(request) ?? "");
         return new Response(null, { status: 204, headers: { ...headers, "Set-Cookie": `${cookieName}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0` } });
       }))
     .post("/admin/api/password", ({ request }) =>
@@ -71,6 +76,10 @@ function checkHostAndOrigin(request: Request): void {
 function sessionToken(request: Request): string | undefined {
   const cookie = request.headers.get("cookie") ?? "";
   return cookie.split(/;\s*/).find((pair) => pair.startsWith(`${cookieName}=`))?.slice(cookieName.length + 1);
+}
+
+function bearer(request: Request): string {
+  return /^Bearer ([0-9a-f]{64})$/.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
 }
 
 function sessionCookie(token: string): string {

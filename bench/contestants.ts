@@ -1,7 +1,7 @@
 /** Starts what is compared, each as a process of its own in front of the same upstream. Loopback only. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buyCredential } from "../test/support/hearth.ts";
+import { buyCredential, buyToken } from "../test/support/hearth.ts";
 import { type Child, startChild } from "./children.ts";
 import { chatBody, price } from "./workload.ts";
 
@@ -108,7 +108,7 @@ export async function startHearth(upstreamUrl: string, dataDir: string, options 
   const env = { ...ownEnvironment, HOME: dataDir, HEARTH_DATA_DIR: dataDir, HEARTH_PORT: "0", HEARTH_OWNER_PORT: "0", ...(options && { BUN_OPTIONS: options }) };
   const child = await startChild({ name: "hearth", command: [bun, main, "serve"], env, cwd: dataDir, ready: /Hearth is ready: (\S+)/ });
   const credentials: string[] = [];
-  for (let i = 0; i <= credentialCount; i++) credentials.push(await buyCredential(child.url, chatBody));
-  const exactCredential = credentials.pop()!;
+  for (let i = 0; i < credentialCount; i++) credentials.push(`Bearer ${await buyToken(child.url, credentialSats)}`);
+  const exactCredential = await buyCredential(child.url, chatBody);
   return { child, dataDir, credentials, exactCredential };
 }

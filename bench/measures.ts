@@ -5,9 +5,10 @@ import type { ContestantName } from "./contestants.ts";
 
 export type Metric =
   | "requests_per_s" | "p50_ms" | "p99_ms" | "cpu_ms_per_request"
-  | "first_p50_ms" | "first_p99_ms" | "total_p50_ms" | "streams" | "lost_frames";
+  | "first_p50_ms" | "first_p99_ms" | "total_p50_ms" | "streams" | "lost_frames"
+  | "bill_p50_ms" | "bill_p99_ms" | "redeem_p50_ms" | "redeem_p99_ms";
 
-export type Workload = "W1" | "W2" | "W3";
+export type Workload = "W1" | "W2" | "W3" | "W4" | "W5";
 
 type Measure = { workload: Workload; contestant: ContestantName; parallel: number; round: number; metric: Metric; value: number };
 type Place = { workload: Workload; parallel: number; metric: Metric };

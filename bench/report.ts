@@ -1,6 +1,7 @@
 /** The measures as tables people read, and the aims of the design beside them. Pure. */
 import { type ContestantName, contestantNames } from "./contestants.ts";
 import type { Measures, Metric } from "./measures.ts";
+import { paymentParallels } from "./payments.ts";
 import { chatConnections, mintConnections, streamLoads } from "./workloads.ts";
 
 export type Aim = { what: string; aim: string; got: string; met: boolean | undefined };
@@ -69,8 +70,18 @@ function mintTable(measures: Measures, signingMs: number): string {
   return table(["W3 402s, connections", "402/s", "p50 ms", "p99 ms", "node ms/402", "node's share"], rows);
 }
 
+function paymentTable(measures: Measures): string {
+  const rows = (["W4", "W5"] as const).flatMap((workload) =>
+    paymentParallels.flatMap((parallel) => {
+      const shown = (metric: Metric) => show(measures.median("hearth", { workload, parallel, metric }), 2);
+      if (measures.median("hearth", { workload, parallel, metric: "bill_p50_ms" }) === undefined) return [];
+      return [[`${workload}, ${parallel}`, shown("bill_p50_ms"), shown("bill_p99_ms"), shown("redeem_p50_ms"), shown("redeem_p99_ms")]];
+    }));
+  return table(["W4 redeem, W5 topup and claim; buyers", "bill p50 ms", "bill p99 ms", "redeem or claim p50 ms", "p99 ms"], rows);
+}
+
 export function tables(measures: Measures, signingMs: number): string {
-  return [chatTable(measures), streamTable(measures), mintTable(measures, signingMs)].join("\n\n");
+  return [chatTable(measures), streamTable(measures), mintTable(measures, signingMs), paymentTable(measures)].join("\n\n");
 }
 
 function aim(what: string, wanted: string, got: number | undefined, digits: number, holds: (got: number) => boolean): Aim {

@@ -10,6 +10,7 @@ import { type Books, checkBooks } from "./books.ts";
 import { type Contestant, type HearthUnderTest, startBareBun, startHearth, startNginx, startNoLedger, startUpstream } from "./contestants.ts";
 import { aims, aimTable, tables } from "./report.ts";
 import { Measures } from "./measures.ts";
+import { measureRedeem, measureTopup, paymentParallels } from "./payments.ts";
 import { measureNodeMs, measureSyncMs } from "./spans.ts";
 import { type Bench, chatConnections, measureChat, measureMinting, measureStreams, mintConnections, runExactPass, streamLoads, warmChat } from "./workloads.ts";
 import { missingWrk } from "./wrk.ts";
@@ -73,6 +74,16 @@ async function runMinting({ bench, contestants }: Field, seconds: number): Promi
     for (const connections of mintConnections) await measureMinting(bench, hearth, connections, slice, round);
 }
 
+async function runPayments({ bench, hearth }: Field): Promise<void> {
+  const rounds = 3;
+  say(`W4, W5: ${rounds} rounds`);
+  for (let round = 1; round <= rounds; round++)
+    for (const parallel of paymentParallels) {
+      await measureRedeem(bench, hearth.child.url, parallel, round);
+      await measureTopup(bench, hearth.child.url, parallel, round);
+    }
+}
+
 function showBooks(books: Books): void {
   say(`Books: ${books.calls} calls served for ${books.servedMsat} msat (${books.cutCalls} cut off at the end of a run, ${books.neverAsked} of them before the upstream had read their request), charged ${books.chargedMsat} msat; audit: ${books.audit}`);
   for (const problem of books.problems) say(`  WRONG: ${problem}`);
@@ -88,6 +99,7 @@ async function run(seconds: number, folder: string): Promise<boolean> {
   await runStreams(field, seconds * streamShare);
   await runExactPass(field.bench, field.hearth, hearth.chatUrl);
   if (missingWrk === undefined) await runMinting(field, seconds * mintShare);
+  await runPayments(field);
   const asked = await field.asked();
   await field.stop();
   const books = await checkBooks(field.hearth.dataDir, field.bench.served, asked);

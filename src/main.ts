@@ -133,7 +133,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const { limits } = config;
   const payments = new Payments({ node, writer, reader, clock, random, boot, limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address } });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
-  const setting = { offerPayment: offersPayment(config), paymentNetwork };
+  const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => fixedRate(config) };
   const isLiveKey = (hash: string) => findKey(reader, hash)?.ended === undefined;
   const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork }, isLiveKey });
   const mint = new ChallengeMint({ master, payments, clock, random });
@@ -192,7 +192,6 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const addresses = new Addresses(parseTrustedProxies(config.trusted_proxies), containerGateways());
   const app = publicApp({
     ...shop, sandbox, addresses, clock, random,
-    rate: () => fixedRate(config),
     limits: { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats },
     streams: { open: 0, onCredited: (paymentHash, listener) => shop.payments.onCredited(paymentHash, listener) },
   });

@@ -10,6 +10,7 @@ import { findInvoice } from "../payments/commands.ts";
 import type { CreditedInvoice } from "../payments/invoice.ts";
 import { command, type Tx } from "../store/command.ts";
 import { findNewestKey, insertKey } from "./keys.ts";
+import { findRequest, keepRequest } from "./request-keys.ts";
 
 /**
  * `credential`: macaroon and preimage, known to nobody else. `secret`: the claim secret, or the macaroon alone.
@@ -24,6 +25,8 @@ export type Claim = {
   intoAccount: string | undefined;
   /** Hash of the token this payment gets, if it gets its first one. */
   firstKeyHash: string;
+  /** `Idempotency-Key` with the hash of the body it came with. */
+  requestKey?: { key: string; bodyHash: string } | undefined;
   boot: bigint;
   atMs: number;
 };
@@ -34,7 +37,7 @@ export type ClaimOutcome =
   | { ok: true; kind: "moved"; creditedMsat: Msat; balanceMsat: Msat }
   /** `balanceMsat` only for somebody who may know it. */
   | { ok: true; kind: "refilled"; creditedMsat: Msat; balanceMsat: Msat | undefined }
-  | { ok: false; reason: "not_a_topup" | "claim_secret_required" | "wrong_token" | "already_claimed" };
+  | { ok: false; reason: "not_a_topup" | "claim_secret_required" | "wrong_token" | "already_claimed" | "idempotency_mismatch" };
 
 type ClaimRow = { proof: ClaimProof; into_account: string; moved_msat: bigint; moves: bigint; at_ms: bigint };
 
@@ -46,8 +49,20 @@ export function findClaim(tx: Pick<Tx, "get">, paymentHash: string): ClaimRow | 
 /** The caller has seen that the invoice is credited. */
 export const claimPayment = command("accounts.claimPayment", (tx, input: Claim): ClaimOutcome => {
   const invoice = findInvoice(tx, input.paymentHash) as CreditedInvoice;
-  return invoice.purpose.kind === "refill" ? claimRefill(tx, input, invoice) : claimAccount(tx, input, invoice);
+  const outcome = invoice.purpose.kind === "refill" ? claimRefill(tx, input, invoice) : claimAccount(tx, input, invoice);
+  // Only a claim that succeeds takes the key: a hop that is refused is not the account.
+  if (outcome.ok && !keepKey(tx, input, invoice.accountId)) return { ok: false, reason: "idempotency_mismatch" };
+  return outcome;
 });
+
+/** False when the key stands for another body. */
+function keepKey(tx: Tx, { requestKey, paymentHash, atMs }: Claim, accountId: string): boolean {
+  if (requestKey === undefined) return true;
+  const k = { accountId, purpose: "claim" as const, key: requestKey.key, atMs };
+  const before = findRequest(tx, k);
+  if (before === undefined) keepRequest(tx, { ...k, bodyHash: requestKey.bodyHash, reference: paymentHash });
+  return before === undefined || before.bodyHash === requestKey.bodyHash;
+}
 
 const balanceOf = (tx: Tx, accountId: string) => spendable(getAccount(tx, accountId));
 

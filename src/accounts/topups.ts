@@ -13,6 +13,7 @@ import type { Reader } from "../store/reader.ts";
 import { type Accounts, outlived, settlementUnknown } from "./accounts.ts";
 import type { Asker } from "./asker.ts";
 import { type ClaimOutcome, claimPayment, type ClaimProof, findClaim } from "./claim.ts";
+import type { Key } from "./keys.ts";
 import { findRequest, takeRequestKey } from "./request-keys.ts";
 import { deriveToken, hashToken } from "./token.ts";
 
@@ -73,14 +74,11 @@ export class Topups {
    * @throws AppError `invalid_token`, `narrowed_credential`, `settlement_unknown`, `idempotency_mismatch`, and the invoice's.
    */
   async open(asker: Asker, parseOrder: () => TopupOrder): Promise<TopupOutcome> {
-    if (asker.token !== undefined) {
-      const key = this.#accounts.token(asker.token, asker.address);
-      return this.#refill(asker, parseOrder(), { accountId: key.accountId, keyHash: key.hash });
-    }
+    const key = asker.token === undefined ? undefined : this.#accounts.token(asker.token, asker.address);
     const standing = asker.credential && (await this.#desk.resolve(asker.credential, "claim"));
     switch (standing?.kind) {
       case "account":
-        return this.#openForCredential(asker, standing, parseOrder);
+        return this.#openForCredential(asker, standing, key, parseOrder);
       case "unpaid":
         return { kind: "challenge", challenge: this.#mint.again(standing.invoice) };
       case "unsettled":
@@ -90,14 +88,17 @@ export class Topups {
       // Clients throw a dead credential away only on a 402.
       case "refused":
       case undefined:
+        if (key !== undefined) return this.#refill(asker, parseOrder(), { accountId: key.accountId, keyHash: key.hash });
         return this.#challenge(asker, parseOrder(), (claimNeedsSecret) => ({ kind: "topup", claimNeedsSecret }));
     }
   }
 
-  async #openForCredential(asker: Asker, standing: AccountStanding, parseOrder: () => TopupOrder): Promise<TopupOutcome> {
+  /** The credential of a topup has been paid for: a client that repeats its request gets what it bought, not another bill. */
+  async #openForCredential(asker: Asker, standing: AccountStanding, key: Key | undefined, parseOrder: () => TopupOrder): Promise<TopupOutcome> {
     const { invoice, limits, full } = standing;
     if (limits.narrowed) throw narrowed();
-    if (invoice.purpose.kind !== "call") return { kind: "claimed", claimed: await this.#claim(invoice, full ? "credential" : "secret", undefined) };
+    if (invoice.purpose.kind !== "call") return { kind: "claimed", claimed: await this.#claim(invoice, full ? "credential" : "secret", key?.accountId) };
+    if (key !== undefined) return this.#refill(asker, parseOrder(), { accountId: key.accountId, keyHash: key.hash });
     if (full) return this.#refill(asker, parseOrder(), { accountId: invoice.accountId, keyHash: undefined });
     return this.#challenge(asker, parseOrder(), (claimNeedsSecret) => ({ kind: "topup", claimNeedsSecret }));
   }
@@ -146,8 +147,7 @@ export class Topups {
   async claim(asker: Asker, request: ClaimRequest): Promise<Claimed> {
     const into = this.#intoAccount(asker, request);
     const { invoice, proof } = await this.#resolve(asker, request);
-    if (asker.idempotencyKey !== undefined) await this.#claimOnce(asker.idempotencyKey, invoice, request.bodyHash);
-    return this.#claim(invoice, proof, into);
+    return this.#claim(invoice, proof, into, asker.idempotencyKey === undefined ? undefined : { key: asker.idempotencyKey, bodyHash: request.bodyHash });
   }
 
   /** The token in the body and those in the headers must be for one account. */
@@ -200,16 +200,10 @@ export class Topups {
     }
   }
 
-  async #claimOnce(key: string, invoice: CreditedInvoice, bodyHash: string): Promise<void> {
-    const request = { accountId: invoice.accountId, purpose: "claim" as const, key, bodyHash, reference: invoice.paymentHash, atMs: this.#clock.nowMs() };
-    const { kept } = await this.#writer.durable(takeRequestKey, { ...request, replaces: undefined });
-    if (kept.bodyHash !== bodyHash) throw idempotencyMismatch();
-  }
-
-  async #claim(invoice: CreditedInvoice, proof: ClaimProof, intoAccount: string | undefined): Promise<Claimed> {
+  async #claim(invoice: CreditedInvoice, proof: ClaimProof, intoAccount: string | undefined, requestKey?: { key: string; bodyHash: string }): Promise<Claimed> {
     const { paymentHash } = invoice;
     const outcome = await this.#writer.durable(claimPayment, {
-      paymentHash, proof, intoAccount, firstKeyHash: hashToken(deriveToken(this.#tokenKey, paymentHash, 1)), boot: this.#boot, atMs: this.#clock.nowMs(),
+      paymentHash, proof, intoAccount, firstKeyHash: hashToken(deriveToken(this.#tokenKey, paymentHash, 1)), requestKey, boot: this.#boot, atMs: this.#clock.nowMs(),
     });
     if (!outcome.ok) throw refusal(outcome.reason);
     return outcome.kind === "token" ? { ...outcome, token: deriveToken(this.#tokenKey, paymentHash, outcome.generation) } : outcome;
@@ -233,6 +227,8 @@ function refusal(reason: Extract<ClaimOutcome, { ok: false }>["reason"]): AppErr
       return new AppError("claim_secret_required", "This topup is claimed with its claim_secret or its credential; a preimage alone is known to others as well.");
     case "wrong_token":
       return new AppError("wrong_token", "This payment refills another token.");
+    case "idempotency_mismatch":
+      return idempotencyMismatch();
     case "already_claimed":
       return new AppError("already_claimed", "This payment was claimed already; only its claim_secret or its credential can claim it again.");
   }

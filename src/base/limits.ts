@@ -102,6 +102,16 @@ export const maxMeasuredModels = 1_000;
 /** `Retry-After` where nothing better is known. */
 export const defaultRetrySeconds = 5;
 
+/** Bitcoin in dollars: sources needed, how far one may be off the others, how often they are asked, when a price is old and when it is too old. */
+export const minRateSources = 3;
+export const maxRateSpreadPercent = 10n;
+export const rateRefreshMs = 120_000;
+export const rateRetryMs = 30_000;
+export const rateWarnMs = 10 * 60_000;
+export const rateFreezeMs = 60 * 60_000;
+export const rateSourceTimeoutMs = 8_000;
+export const maxRateAnswerBytes = 1024 * 1024;
+
 /** Streams that are still open get this long when the process is told to end. */
 export const drainMs = 8_000;
 /** Time for clients to hear that their connection ends. */

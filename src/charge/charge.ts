@@ -21,7 +21,7 @@ import type { CallEnd, Quote, Reservation, Sale, Settled } from "./sale.ts";
 /** Why somebody is asked to pay. `insufficient`: a good credential held too little. */
 export type Reason =
   | { kind: "required" | "malformed" | "refused" | "unpaid" | "used" }
-  | { kind: "insufficient"; availableMsat: Msat; requiredMsat: Msat };
+  | { kind: "insufficient"; /** Undefined where the asker may not know. */ availableMsat: Msat | undefined; requiredMsat: Msat };
 
 export type Bill = { challenge: Challenge; reason: Reason };
 
@@ -117,16 +117,19 @@ export class Charge {
     const outcome = await this.#writer.executed(reserveCall, {
       id: callId, accountId, atMostMsat, atLeastMsat: quote.leastMsat, requestKey: asker.idempotencyKey, boot: this.#boot, atMs,
     });
-    if (outcome.ok) return reserved({ id: callId, accountId, atMs, quote, ...outcome, receipt: receiptOf(standing) });
+    // Whoever holds a narrowed credential was lent some calls, not the sight of the balance.
+    const shown = (balanceMsat: Msat) => (limits.narrowed ? undefined : balanceMsat);
+    if (outcome.ok)
+      return reserved({ id: callId, accountId, atMs, quote, amountMsat: outcome.amountMsat, spendableMsat: shown(outcome.spendableMsat), receipt: receiptOf(standing) });
     if (outcome.reason === "duplicate_request") throw duplicateRequest();
     // What is left moves to the new invoice's account, but only for somebody who fully owns it.
-    return this.#bill(sale, asker, { kind: "insufficient", availableMsat: outcome.spendableMsat, requiredMsat: sale.quote.leastMsat }, standing.full ? accountId : undefined);
+    return this.#bill(sale, asker, { kind: "insufficient", availableMsat: shown(outcome.spendableMsat), requiredMsat: sale.quote.leastMsat }, standing.full ? accountId : undefined);
   }
 
   /** A proof that others may know as well: it opens the quoted request, once, and shows no balance. */
   async #openOnce(callId: string, asker: Asker, proof: SingleUseProof, sale: Sale): Promise<Answered> {
     const standing = await this.#desk.resolveSingleUse(proof, sale.fingerprint);
-    if (standing.kind === "unpaid") return { kind: "bill", bill: { challenge: this.#mint.again(standing.invoice), reason: { kind: "unpaid" } } };
+    if (standing.kind === "unpaid") return { kind: "bill", bill: { challenge: this.#mint.invoiceAgain(standing.invoice), reason: { kind: "unpaid" } } };
     if (standing.kind === "refused") return this.#bill(sale, asker, { kind: "refused" });
     if (standing.kind === "unsettled") throw settlementUnknown();
     const { invoice } = standing;
@@ -134,7 +137,8 @@ export class Charge {
     const atMs = this.#clock.nowMs();
     const quote = pinnedQuote(invoice, sale, atMs) ?? sale.quote;
     const outcome = await this.#writer.executed(reserveSingleUse, {
-      id: callId, accountId, paymentHash, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.leastMsat, boot: this.#boot, atMs,
+      // All or nothing: a cap lowered to what is left would tell what is left.
+      id: callId, accountId, paymentHash, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.ceilingMsat, boot: this.#boot, atMs,
     });
     if (outcome.ok) return reserved({ id: callId, accountId, atMs, quote, amountMsat: outcome.amountMsat, spendableMsat: undefined });
     if (outcome.reason === "in_use")

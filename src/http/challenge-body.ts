@@ -4,8 +4,9 @@
  */
 import type { Bill, Reason } from "../charge/charge.ts";
 import type { Quoted } from "../gateway/gateway.ts";
-import { challengeHeaders } from "../l402/challenge.ts";
+import { challengeHeaders, invoiceHeaders } from "../l402/challenge.ts";
 import { floorToSat, ceilToSat, type Msat, toJsonNumber } from "../money/msat.ts";
+import { type BtcRate, usdText } from "../pricing/rate.ts";
 import { errorObject } from "./errors.ts";
 
 export type ChallengeSetting = {
@@ -13,6 +14,8 @@ export type ChallengeSetting = {
   offerPayment: boolean;
   /** As the Lightning charge draft names networks. */
   paymentNetwork: string;
+  /** Undefined while the price of bitcoin is not known. */
+  rate(): BtcRate | undefined;
 };
 
 /** One realm for ever: it is part of what a payer echoes after paying. */
@@ -28,19 +31,16 @@ export type SaleFacts = Record<string, string | number>;
 export type Answering = { setting: ChallengeSetting; nowMs: number; headers: Record<string, string>; /** RFC 9457 by name. */ asProblem: boolean };
 
 export function billResponse({ challenge, reason }: Bill, facts: SaleFacts, { setting, nowMs, headers, asProblem }: Answering): Response {
-  const { invoice } = challenge;
-  const charge = {
-    quoteId: invoice.quoteId, paymentHash: invoice.paymentHash, bolt11: invoice.bolt11, macaroon: challenge.macaroon,
-    amountSats: invoice.amountMsat / 1000n, expiresAtMs: invoice.expiresAtMs,
-  };
+  const { invoice, macaroon } = challenge;
+  const charge = { quoteId: invoice.quoteId, paymentHash: invoice.paymentHash, bolt11: invoice.bolt11, amountSats: invoice.amountMsat / 1000n, expiresAtMs: invoice.expiresAtMs };
   const all: Record<string, string> = {
     ...headers,
     "X-Topup-URL": topupUrl,
     ...(challenge.claimSecret !== undefined && { "X-Topup-Claim-URL": claimUrl }),
-    ...challengeHeaders(charge, { offerPayment: setting.offerPayment, realm, network: setting.paymentNetwork }),
+    ...(macaroon === undefined ? invoiceHeaders(charge) : challengeHeaders({ ...charge, macaroon }, { offerPayment: setting.offerPayment, realm, network: setting.paymentNetwork })),
     ...(asProblem && { "Content-Type": "application/problem+json" }),
   };
-  return Response.json(billBody({ challenge, reason }, facts, nowMs), { status: 402, headers: all });
+  return Response.json(billBody({ challenge, reason }, facts, nowMs, setting.rate()), { status: 402, headers: all });
 }
 
 /** Whether a client asks for RFC 9457 by its name; everybody else reads plain JSON. */
@@ -48,13 +48,14 @@ export function wantsProblem(request: Request): boolean {
   return request.headers.get("accept")?.includes("application/problem+json") ?? false;
 }
 
-function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number) {
+function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number, rate: BtcRate | undefined) {
   const { invoice, macaroon, claimSecret } = challenge;
   const sats = toJsonNumber(invoice.amountMsat / 1000n);
   const isCall = claimSecret === undefined;
   const code = reason.kind === "insufficient" ? "insufficient_balance" : "payment_required";
   const what = whyText(reason, sats);
   const expiresAt = new Date(invoice.expiresAtMs).toISOString();
+  const inUsd = rate && { amountUsd: usdText(invoice.amountMsat, rate) };
   return {
     error: errorObject(code, `${what} Pay the invoice and ${isCall ? "repeat the request with the header in retry" : `claim the balance at ${claimUrl}`}.`, 402),
     message: isCall ? `Pay ${sats} sats, then repeat the request.` : `Pay ${sats} sats, then claim.`,
@@ -62,7 +63,7 @@ function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number) 
     payment_hash: invoice.paymentHash,
     amount_sats: sats,
     expires_in: Math.max(0, Math.floor((invoice.expiresAtMs - nowMs) / 1000)),
-    macaroon,
+    ...(macaroon !== undefined && { macaroon }),
     price: sats,
     payment_request: invoice.bolt11,
     paymentRequest: invoice.bolt11,
@@ -72,16 +73,17 @@ function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number) 
     ...(claimSecret !== undefined && { claim_url: claimUrl, claim_secret: claimSecret }),
     topup_url: topupUrl,
     ...(reason.kind === "insufficient" && shortfall(reason)),
-    retry: isCall ? callRetry : topupRetry,
+    retry: macaroon === undefined ? hashRetry : isCall ? callRetry : topupRetry,
     payment: {
       version: 1,
-      paymentId: invoice.quoteId,
+      ...(macaroon !== undefined && { paymentId: invoice.quoteId }),
       ...(isCall && { requestHash: `sha256:${invoice.quoteFingerprint}` }),
       expiresAt,
+      ...inUsd,
       accepted: [
         {
-          scheme: "lightning-l402", network: "bitcoin-lightning", amountFormatted: `${sats} sats`, invoice: invoice.bolt11,
-          paymentHash: invoice.paymentHash, l402Token: macaroon, protocolScheme: "lightning-l402", amount: String(sats), payTo: invoice.bolt11,
+          scheme: "lightning-l402", network: "bitcoin-lightning", amountFormatted: `${sats} sats`, ...inUsd, invoice: invoice.bolt11,
+          paymentHash: invoice.paymentHash, ...(macaroon !== undefined && { l402Token: macaroon }), protocolScheme: "lightning-l402", amount: String(sats), payTo: invoice.bolt11,
         },
       ],
     },
@@ -90,7 +92,7 @@ function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number) 
     type: problemTypes[reason.kind],
     title: "Payment Required",
     detail: `${what} Pay the invoice and repeat the request.`,
-    quote_id: invoice.quoteId,
+    ...(macaroon !== undefined && { quote_id: invoice.quoteId }),
     amount_msat: toJsonNumber(invoice.amountMsat),
     expires_at: expiresAt,
   };
@@ -100,6 +102,11 @@ const callRetry = {
   header: "Authorization: L402 <macaroon>:<preimage>",
   payment_hash_header: "X-Payment-Hash",
   instructions: "Pay the invoice, then send the same request again with the header Authorization: L402 <macaroon>:<preimage>; the preimage is your wallet's proof of payment, and what is left over pays for later requests. A wallet that shows no preimage: send the same request once more with X-Payment-Hash: <payment_hash>, or with payment_hash added to the JSON body.",
+} as const;
+
+const hashRetry = {
+  payment_hash_header: "X-Payment-Hash",
+  instructions: "Pay the invoice, then send the same request once more with X-Payment-Hash: <payment_hash>, or with payment_hash added to the JSON body.",
 } as const;
 
 const topupRetry = {
@@ -121,7 +128,9 @@ const problemTypes: Record<Reason["kind"], string> = {
 function whyText(reason: Reason, sats: number): string {
   switch (reason.kind) {
     case "insufficient":
-      return `The credential holds ${reason.availableMsat} msat and this call needs ${reason.requiredMsat} msat.`;
+      return reason.availableMsat === undefined
+        ? `What the credential holds is too little for this call, which needs ${reason.requiredMsat} msat.`
+        : `The credential holds ${reason.availableMsat} msat and this call needs ${reason.requiredMsat} msat.`;
     case "malformed":
       return `This credential cannot be read. Payment required: ${sats} sats.`;
     case "refused":
@@ -134,19 +143,19 @@ function whyText(reason: Reason, sats: number): string {
   }
 }
 
-function shortfall({ availableMsat, requiredMsat }: { availableMsat: Msat; requiredMsat: Msat }) {
-  return { available_sats: toJsonNumber(floorToSat(availableMsat)), required_sats: toJsonNumber(ceilToSat(requiredMsat)) };
+function shortfall({ availableMsat, requiredMsat }: { availableMsat: Msat | undefined; requiredMsat: Msat }) {
+  return { ...(availableMsat !== undefined && { available_sats: toJsonNumber(floorToSat(availableMsat)) }), required_sats: toJsonNumber(ceilToSat(requiredMsat)) };
 }
 
 /** A token that holds too little. No invoice: code paths that see one pay it, and this is refilled instead. */
 export function tooPoorResponse(poor: { availableMsat: Msat; requiredMsat: Msat }, headers: Record<string, string>): Response {
   const message = `The token holds ${poor.availableMsat} msat and this call needs ${poor.requiredMsat} msat; refill it with POST ${topupUrl}.`;
-  const { available_sats, required_sats } = shortfall(poor);
   return Response.json(
     {
       error: errorObject("insufficient_balance", message, 402),
       message: `Pay in more: POST ${topupUrl} with this token.`,
-      required_sats, available_sats, balance_sats: available_sats,
+      ...shortfall(poor),
+      balance_sats: toJsonNumber(floorToSat(poor.availableMsat)),
       required_msat: toJsonNumber(poor.requiredMsat),
       topup_url: topupUrl,
       status: 402,

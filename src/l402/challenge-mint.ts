@@ -12,8 +12,8 @@ import { mintMacaroon, rollTokenId } from "./macaroon.ts";
 /** An invoice somebody may pay, with the credential it pays for. */
 export type Challenge = {
   invoice: OpenInvoice;
-  /** Standard base64 with padding. */
-  macaroon: string;
+  /** Standard base64 with padding. Undefined for an asker who knows the invoice only, as every hop of its payment does. */
+  macaroon: string | undefined;
   /** Of a topup or refill. */
   claimSecret: string | undefined;
 };
@@ -56,6 +56,11 @@ export class ChallengeMint {
       claimSecretHashFor: (paymentHash) => (purpose.kind === "call" ? undefined : hashClaimSecret(deriveClaimSecret(this.#master, paymentHash))),
     });
     return this.again(invoice);
+  }
+
+  /** The invoice again, for whoever names it by its payment hash: what is not secret of it. */
+  invoiceAgain(invoice: OpenInvoice): Challenge {
+    return { invoice, macaroon: undefined, claimSecret: undefined };
   }
 
   /** The same challenge as before, byte for byte. */

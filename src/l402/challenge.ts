@@ -30,10 +30,18 @@ export function challengeHeaders(challenge: Challenge, options: ChallengeOptions
 }
 
 function commonHeaders(challenge: Challenge, offer: PaymentOffer | undefined): Record<string, string> {
+  return { "WWW-Authenticate": wwwAuthenticate(challenge, offer), ...priceHeaders(challenge) };
+}
+
+/** For an asker who is shown an invoice without its credential: nothing here can be a proof later. */
+export function invoiceHeaders(charge: Charge): Record<string, string> {
+  return { ...priceHeaders(charge), "X-Lightning-Invoice": charge.bolt11 };
+}
+
+function priceHeaders(charge: Charge): Record<string, string> {
   return {
-    "WWW-Authenticate": wwwAuthenticate(challenge, offer),
-    "X-Payment-Hash": challenge.paymentHash,
-    "X-Price-Sats": String(challenge.amountSats),
+    "X-Payment-Hash": charge.paymentHash,
+    "X-Price-Sats": String(charge.amountSats),
     "x-should-retry": "false",
     "Cache-Control": "no-store",
     "Access-Control-Expose-Headers":

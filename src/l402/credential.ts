@@ -95,6 +95,8 @@ export class CredentialDesk {
     const invoice = this.#payments.find(macaroon.paymentHash);
     if (!invoice || invoice.tokenId !== toHex(macaroon.tokenId)) return refused;
     const standing = await this.#settle(invoice, proof.preimage);
+    // Its own challenge would be the whole one again: whoever holds a narrowed macaroon was not given that.
+    if (standing.kind === "unpaid" && caveats.limits.narrowed) return refused;
     if (standing.kind !== "credited") return standing;
     const full = proof.preimage !== undefined && !caveats.limits.narrowed;
     return { kind: "account", invoice: standing.invoice, limits: caveats.limits, full, scheme: "l402" };

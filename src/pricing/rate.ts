@@ -16,6 +16,11 @@ export function usdOf(amount: Msat, rate: BtcRate): number {
   return Number((amount * rate.centsPerBtc * 10_000n) / msatPerBtc) / 1e6;
 }
 
+/** The same as a plain decimal, such as `0.0231`. */
+export function usdText(amount: Msat, rate: BtcRate): string {
+  return usdOf(amount, rate).toFixed(6).replace(/0+$/, "").replace(/\.$/, "");
+}
+
 /** Cents of a decimal with at most two places, such as `1.20`; undefined for anything else, exponents and signs included. */
 export function parseCents(text: string): bigint | undefined {
   const [, whole, places = ""] = /^([0-9]{1,9})(?:\.([0-9]{1,2}))?$/.exec(text) ?? [];

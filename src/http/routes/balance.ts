@@ -14,7 +14,6 @@ export type BalanceParts = {
   accounts: Pick<Accounts, "balance" | "usage">;
   gateway: Pick<Gateway, "probe">;
   mint: Pick<ChallengeMint, "again">;
-  rate(): BtcRate | undefined;
   setting: ChallengeSetting;
 };
 
@@ -25,7 +24,7 @@ export function balanceRoutes(parts: BalanceParts, context: PublicContext) {
     app.get(`${prefix}/balance`, ({ request }) =>
       answer(parts, context, request, async (asker) => toWire(await accounts.balance(asker), balanceToWire)));
     app.get(`${prefix}/key`, ({ request }) =>
-      answer(parts, context, request, async (asker) => toWire(await accounts.usage(asker), (usage) => usageToWire(usage, parts.rate()))));
+      answer(parts, context, request, async (asker) => toWire(await accounts.usage(asker), (usage) => usageToWire(usage, parts.setting.rate()))));
   }
   return app;
 }

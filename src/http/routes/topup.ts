@@ -7,7 +7,7 @@ import { decodeHex32, sha256, toHex } from "../../base/bytes.ts";
 import { AppError } from "../../base/errors.ts";
 import { isClaimSecret } from "../../l402/claim-secret.ts";
 import { floorToSat, type Sat, sat, toJsonNumber } from "../../money/msat.ts";
-import { type BtcRate, parseCents, satsOfCents } from "../../pricing/rate.ts";
+import { parseCents, satsOfCents } from "../../pricing/rate.ts";
 import { readAsker } from "../asker.ts";
 import { billResponse, type ChallengeSetting, wantsProblem } from "../challenge-body.ts";
 import { errorResponse } from "../errors.ts";
@@ -18,7 +18,6 @@ import { type PaymentStreams, topupStream } from "../topup-stream.ts";
 export type TopupParts = {
   topups: Topups;
   streams: PaymentStreams;
-  rate(): BtcRate | undefined;
   limits: { minSats: number; maxSats: number };
   setting: ChallengeSetting;
 };
@@ -66,7 +65,7 @@ function parseOrder(text: string, body: Record<string, unknown>, parts: TopupPar
   return { amountSats: parseAmount(text, body, parts), claimNeedsSecret: how === "secret", bodyHash: bodyHash(body) };
 }
 
-function parseAmount(text: string, body: Record<string, unknown>, { limits, rate }: TopupParts): Sat {
+function parseAmount(text: string, body: Record<string, unknown>, { limits, setting }: TopupParts): Sat {
   const { minSats, maxSats } = limits;
   const has = (name: string) => body[name] !== undefined && body[name] !== null;
   if (has("amount_sats") === has("amount_usd")) throw invalidAmount("Send either amount_sats or amount_usd.", "amount_sats");
@@ -78,7 +77,7 @@ function parseAmount(text: string, body: Record<string, unknown>, { limits, rate
   }
   const cents = typeof body.amount_usd === "string" ? parseCents(body.amount_usd) : parseCents(numberText(text, "amount_usd") ?? "");
   if (cents === undefined || cents === 0n) throw invalidAmount("amount_usd must be a decimal above 0 with at most 2 places, such as 1.20.", "amount_usd");
-  const current = rate();
+  const current = setting.rate();
   if (current === undefined) throw new AppError("rate_unknown", "The price of bitcoin in dollars is not known at the moment; send amount_sats.", { retryable: true });
   const amountSats = satsOfCents(cents, current);
   if (amountSats < BigInt(minSats) || amountSats > BigInt(maxSats))

@@ -78,7 +78,7 @@ export class Accounts {
     return {
       kind: "opened",
       content: {
-        label, balance, usedMsat: msat(getAccount(this.#reader, accountId).debitsPostedMsat),
+        label, balance, usedMsat: this.#usedSince(accountId, ""),
         todayMsat: used(today), weekMsat: used(today - sinceMonday * dayMs), monthMsat: used(today - sinceFirst * dayMs),
       },
     };
@@ -100,7 +100,7 @@ export class Accounts {
   }
 
   async #openCredential(proof: CredentialProof): Promise<Opened<OpenAccount>> {
-    const standing = await this.#desk.resolve(proof, "claim");
+    const standing = await this.#desk.resolve(proof, "balance");
     switch (standing.kind) {
       case "account": {
         if (standing.limits.narrowed) throw new AppError("narrowed_credential", "A narrowed credential pays for calls; only the full one shows its balance.");

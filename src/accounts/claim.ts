@@ -83,10 +83,16 @@ function claimAccount(tx: Tx, input: Claim, invoice: CreditedInvoice): ClaimOutc
   // A hop may come with the preimage after the payer: it gets only what a preimage got, and only for a while.
   const repeats = before === undefined || input.proof !== "preimage" ||
     (before.proof === "preimage" && input.atMs < Number(before.at_ms) + claimRepeatMs && before.into_account === (input.intoAccount ?? invoice.accountId));
-  if (!repeats) return { ok: false, reason: "already_claimed" };
+  if (!repeats || isReplaced(tx, input)) return { ok: false, reason: "already_claimed" };
   return input.intoAccount === undefined || input.intoAccount === invoice.accountId
     ? claimToken(tx, input, invoice, before)
     : moveInto(tx, input, invoice, input.intoAccount, before);
+}
+
+/** The owner has put an end to the first token: of what others may know by now, nothing reaches its account any more. */
+function isReplaced(tx: Tx, input: Claim): boolean {
+  const key = findNewestKey(tx, input.paymentHash);
+  return key !== undefined && input.proof !== "credential" && (key.ended !== undefined || key.generation > 1);
 }
 
 function claimToken(tx: Tx, input: Claim, invoice: CreditedInvoice, before: ClaimRow | undefined): ClaimOutcome {
@@ -100,9 +106,8 @@ function claimToken(tx: Tx, input: Claim, invoice: CreditedInvoice, before: Clai
     insertKey(tx, { hash: input.firstKeyHash, accountId, paymentHash: input.paymentHash, generation: 1, atMs: input.atMs });
     return { ok: true, kind: "token", generation: 1, balanceMsat };
   }
-  // The owner has put an end to the first token: of what others may know by now, nothing brings back the next one.
-  const replaced = key.ended !== undefined || (key.generation > 1 && input.proof !== "credential");
-  return replaced ? { ok: false, reason: "already_claimed" } : { ok: true, kind: "token", generation: key.generation, balanceMsat };
+  // Only the owner revives a revoked token.
+  return key.ended !== undefined ? { ok: false, reason: "already_claimed" } : { ok: true, kind: "token", generation: key.generation, balanceMsat };
 }
 
 /** What is left moves to the account of the token; what is reserved follows when it is claimed again. */

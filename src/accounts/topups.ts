@@ -4,7 +4,8 @@ import { AppError } from "../base/errors.ts";
 import { toHex, sha256, decodeHex32 } from "../base/bytes.ts";
 import type { Challenge, ChallengeMint } from "../l402/challenge-mint.ts";
 import { hashClaimSecret } from "../l402/claim-secret.ts";
-import type { CredentialDesk, CredentialProof, Standing } from "../l402/credential.ts";
+import { type CredentialDesk, type CredentialProof, receiptOf, type Standing } from "../l402/credential.ts";
+import type { PaidCharge } from "../l402/payment-scheme.ts";
 import type { Msat, Sat } from "../money/msat.ts";
 import type { CreditedInvoice, Invoice, Purpose } from "../payments/invoice.ts";
 import type { Payments } from "../payments/payments.ts";
@@ -24,10 +25,14 @@ export type TopupOutcome =
   /** Paid already: L402 clients repeat the request they paid for, and get what it bought. */
   | { kind: "claimed"; claimed: Claimed };
 
-export type Claimed =
+export type Claimed = { receipt: PaidCharge | undefined } & (
   | { kind: "token"; token: string; balanceMsat: Msat }
   | { kind: "moved"; creditedMsat: Msat; balanceMsat: Msat }
-  | { kind: "refilled"; creditedMsat: Msat; balanceMsat: Msat | undefined };
+  | { kind: "refilled"; creditedMsat: Msat; balanceMsat: Msat | undefined }
+);
+
+/** A payment that may be claimed, with how it was proved. */
+type Proven = { invoice: CreditedInvoice; proof: ClaimProof; receipt?: PaidCharge | undefined };
 
 /** What is presented to claim with, besides the headers. */
 export type ClaimRequest = { preimage: string | undefined; claimSecret: string | undefined; token: string | undefined; bodyHash: string };
@@ -97,7 +102,7 @@ export class Topups {
   async #openForCredential(asker: Asker, standing: AccountStanding, key: Key | undefined, parseOrder: () => TopupOrder): Promise<TopupOutcome> {
     const { invoice, limits, full } = standing;
     if (limits.narrowed) throw narrowed();
-    if (invoice.purpose.kind !== "call") return { kind: "claimed", claimed: await this.#claim(invoice, full ? "credential" : "secret", key?.accountId) };
+    if (invoice.purpose.kind !== "call") return { kind: "claimed", claimed: await this.#claim(provenBy(standing), key?.accountId) };
     if (key !== undefined) return this.#refill(asker, parseOrder(), { accountId: key.accountId, keyHash: key.hash });
     if (full) return this.#refill(asker, parseOrder(), { accountId: invoice.accountId, keyHash: undefined });
     return this.#challenge(asker, parseOrder(), (claimNeedsSecret) => ({ kind: "topup", claimNeedsSecret }));
@@ -105,7 +110,7 @@ export class Topups {
 
   async #refill(asker: Asker, order: TopupOrder, target: { accountId: string; keyHash: string | undefined }): Promise<TopupOutcome> {
     const before = this.#keptChallenge(asker, order, target.accountId);
-    if (before?.state === "credited") return { kind: "claimed", claimed: await this.#claim(before, "secret", target.accountId) };
+    if (before?.state === "credited") return { kind: "claimed", claimed: await this.#claim({ invoice: before, proof: "secret" }, target.accountId) };
     if (before !== undefined && before.expiresAtMs > this.#clock.nowMs()) return { kind: "challenge", challenge: this.#mint.again(before) };
     const outcome = await this.#challenge(asker, order, (claimNeedsSecret) => ({ kind: "refill", claimNeedsSecret, ...target }));
     const kept = await this.#keep(asker, order, target.accountId, outcome.challenge.invoice.paymentHash, before?.paymentHash);
@@ -146,8 +151,8 @@ export class Topups {
    */
   async claim(asker: Asker, request: ClaimRequest): Promise<Claimed> {
     const into = this.#intoAccount(asker, request);
-    const { invoice, proof } = await this.#resolve(asker, request);
-    return this.#claim(invoice, proof, into, asker.idempotencyKey === undefined ? undefined : { key: asker.idempotencyKey, bodyHash: request.bodyHash });
+    const proven = await this.#resolve(asker, request);
+    return this.#claim(proven, into, asker.idempotencyKey === undefined ? undefined : { key: asker.idempotencyKey, bodyHash: request.bodyHash });
   }
 
   /** The token in the body and those in the headers must be for one account. */
@@ -158,14 +163,21 @@ export class Topups {
     return [...accounts][0];
   }
 
-  async #resolve(asker: Asker, request: ClaimRequest): Promise<{ invoice: CreditedInvoice; proof: ClaimProof }> {
+  /** What the body names decides; a credential beside it may be the key of somebody's library. */
+  async #resolve(asker: Asker, request: ClaimRequest): Promise<Proven> {
     if (request.claimSecret !== undefined) return { invoice: await this.#resolveSecret(request.claimSecret), proof: "secret" };
-    if (asker.credential !== undefined) return this.#resolveCredential(asker.credential);
     const preimage = request.preimage ?? (asker.singleUse?.kind === "preimage" ? asker.singleUse.preimage : undefined);
-    if (preimage === undefined) throw invalidPayment("Send the preimage, the claim_secret, or Authorization: L402 <macaroon>:<preimage>.");
-    const invoice = this.#payments.find(toHex(sha256(decodeHex32(preimage)!)));
+    const paymentHash = preimage === undefined ? undefined : toHex(sha256(decodeHex32(preimage)!));
+    if (asker.credential !== undefined && (paymentHash === undefined || (await this.#isFor(asker.credential, paymentHash)))) return this.#resolveCredential(asker.credential);
+    if (paymentHash === undefined) throw invalidPayment("Send the preimage, the claim_secret, or Authorization: L402 <macaroon>:<preimage>.");
+    const invoice = this.#payments.find(paymentHash);
     if (invoice === undefined) throw invalidPayment("No topup has this preimage.");
     return { invoice: await this.#credited(invoice), proof: "preimage" };
+  }
+
+  async #isFor(credential: CredentialProof, paymentHash: string): Promise<boolean> {
+    const standing = await this.#desk.resolve(credential, "claim");
+    return "invoice" in standing && standing.invoice.paymentHash === paymentHash;
   }
 
   async #resolveSecret(secret: string): Promise<CreditedInvoice> {
@@ -183,12 +195,12 @@ export class Topups {
     throw settlementUnknown();
   }
 
-  async #resolveCredential(credential: CredentialProof): Promise<{ invoice: CreditedInvoice; proof: ClaimProof }> {
+  async #resolveCredential(credential: CredentialProof): Promise<Proven> {
     const standing = await this.#desk.resolve(credential, "claim");
     switch (standing.kind) {
       case "account":
         if (standing.limits.narrowed) throw narrowed();
-        return { invoice: standing.invoice, proof: standing.full ? "credential" : "secret" };
+        return provenBy(standing);
       case "unpaid":
         throw notPaid(standing.invoice);
       case "refused":
@@ -200,13 +212,13 @@ export class Topups {
     }
   }
 
-  async #claim(invoice: CreditedInvoice, proof: ClaimProof, intoAccount: string | undefined, requestKey?: { key: string; bodyHash: string }): Promise<Claimed> {
+  async #claim({ invoice, proof, receipt }: Proven, intoAccount: string | undefined, requestKey?: { key: string; bodyHash: string }): Promise<Claimed> {
     const { paymentHash } = invoice;
     const outcome = await this.#writer.durable(claimPayment, {
       paymentHash, proof, intoAccount, firstKeyHash: hashToken(deriveToken(this.#tokenKey, paymentHash, 1)), requestKey, boot: this.#boot, atMs: this.#clock.nowMs(),
     });
     if (!outcome.ok) throw refusal(outcome.reason);
-    return outcome.kind === "token" ? { ...outcome, token: deriveToken(this.#tokenKey, paymentHash, outcome.generation) } : outcome;
+    return outcome.kind === "token" ? { ...outcome, receipt, token: deriveToken(this.#tokenKey, paymentHash, outcome.generation) } : { ...outcome, receipt };
   }
 
   /** What anybody may know of a topup: whether it is paid, and how much it is. */
@@ -217,6 +229,10 @@ export class Topups {
     if (invoice.state === "credited") return { ...facts, state: findClaim(this.#reader, paymentHash) === undefined ? "paid" : "claimed" };
     return { ...facts, state: invoice.expiresAtMs > this.#clock.nowMs() ? "open" : "expired" };
   }
+}
+
+function provenBy(standing: AccountStanding): Proven {
+  return { invoice: standing.invoice, proof: standing.full ? "credential" : "secret", receipt: receiptOf(standing) };
 }
 
 function refusal(reason: Extract<ClaimOutcome, { ok: false }>["reason"]): AppError {

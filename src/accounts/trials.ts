@@ -1,6 +1,6 @@
 /**
- * Free calls for strangers: permission the house gives each day, never money. Called inside the commands that reserve
- * and void a call, so that a call that comes to nothing costs the address nothing.
+ * Free calls for strangers: permission the house gives each day, never money. Taken inside the command that reserves the
+ * call; one that is voided, by us or by a restart, has cost the address nothing.
  */
 import { hmacSha256, toHex } from "../base/bytes.ts";
 import { givenAccount, houseAccount, spendable, trialAccount } from "../ledger/account.ts";
@@ -23,7 +23,9 @@ export function hashAddress(key: Uint8Array, address: string): string {
 
 /** Whether this address has free calls left. */
 export function hasTrial(tx: Pick<Tx, "get">, addressHash: string, callsPerDay: number, atMs: number): boolean {
-  const { n } = tx.get<{ n: bigint }>("SELECT count(*) AS n FROM trial_call WHERE address_hash = ? AND at_ms > ?", addressHash, atMs - dayMs)!;
+  const { n } = tx.get<{ n: bigint }>(
+    `SELECT count(*) AS n FROM trial_call c WHERE address_hash = ? AND at_ms > ?
+       AND NOT EXISTS (SELECT 1 FROM transfer t WHERE t.pending_id = c.call_id AND t.kind = 'void')`, addressHash, atMs - dayMs)!;
   return Number(n) < callsPerDay;
 }
 
@@ -36,17 +38,16 @@ export function takeTrial(tx: Tx, trial: Trial): boolean {
   return true;
 }
 
-export function giveTrialBack(tx: Tx, callId: string): void {
-  tx.run("DELETE FROM trial_call WHERE call_id = ?", callId);
-}
-
-/** Fills the account up to the day's budget, once a day. */
+/** Brings the account to the day's budget, up or down, once a day. */
 function fundToday(tx: Tx, { dailyBudgetMsat, boot, atMs }: Trial): void {
-  const id = `trial:${new Date(atMs).toISOString().slice(0, 10)}`;
-  if (tx.get("SELECT 1 FROM transfer WHERE id = ?", id) !== undefined) return;
+  const day = new Date(atMs).toISOString().slice(0, 10);
+  const funded = tx.run("INSERT INTO setting (name, value) VALUES ('trial_day', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1 WHERE value < ?1", day);
+  if (funded === 0) return;
   openAccount(tx, { id: houseAccount, kind: "house", atMs });
   openAccount(tx, { id: trialAccount, kind: "trial", atMs });
   openAccount(tx, { id: givenAccount, kind: "given", atMs });
   const missing = dailyBudgetMsat - spendable(getAccount(tx, trialAccount));
-  if (missing > 0n) move(tx, { id, debit: houseAccount, credit: trialAccount, amountMsat: msat(missing), code: "trial", boot, atMs });
+  const common = { id: `trial:${day}`, code: "trial", boot, atMs };
+  if (missing > 0n) move(tx, { ...common, debit: houseAccount, credit: trialAccount, amountMsat: msat(missing) });
+  if (missing < 0n) move(tx, { ...common, debit: trialAccount, credit: houseAccount, amountMsat: msat(-missing) });
 }

@@ -10,7 +10,7 @@ import { AppError } from "../base/errors.ts";
 import { pinnedQuoteHours } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import type { Challenge, ChallengeMint } from "../l402/challenge-mint.ts";
-import type { CredentialDesk, CredentialProof, Standing } from "../l402/credential.ts";
+import { type CredentialDesk, type CredentialProof, receiptOf, type Standing } from "../l402/credential.ts";
 import { ceilToSat, maxMsatOf, minMsat, type Msat, msat, type Sat } from "../money/msat.ts";
 import type { CreditedInvoice } from "../payments/invoice.ts";
 import type { Writer } from "../store/command.ts";
@@ -122,8 +122,9 @@ export class Charge {
     if (outcome.ok)
       return reserved({ id: callId, accountId, atMs, quote, amountMsat: outcome.amountMsat, spendableMsat: shown(outcome.spendableMsat), receipt: receiptOf(standing) });
     if (outcome.reason === "duplicate_request") throw duplicateRequest();
-    // What is left moves to the new invoice's account, but only for somebody who fully owns it.
-    return this.#bill(sale, asker, { kind: "insufficient", availableMsat: shown(outcome.spendableMsat), requiredMsat: sale.quote.leastMsat }, standing.full ? accountId : undefined);
+    // What is left moves to the new invoice's account, but only for somebody who fully owns it; a token's account stays the token's.
+    const movesRest = standing.full && invoice.purpose.kind !== "refill";
+    return this.#bill(sale, asker, { kind: "insufficient", availableMsat: shown(outcome.spendableMsat), requiredMsat: sale.quote.leastMsat }, movesRest ? accountId : undefined);
   }
 
   /** A proof that others may know as well: it opens the quoted request, once, and shows no balance. */
@@ -188,7 +189,7 @@ export class Charge {
     const { id, accountId, amountMsat, terms, free, startedAtMs } = reservation;
     const left = (usedMsat: bigint) => (reservation.spendableMsat === undefined ? undefined : msat(reservation.spendableMsat + amountMsat - usedMsat));
     if (end.act === "void") {
-      this.#follow(id, this.#writer.executed(voidCall, { id, reason: end.reason, free, boot: this.#boot, atMs }));
+      this.#follow(id, this.#writer.executed(voidCall, { id, reason: end.reason, boot: this.#boot, atMs }));
       return { chargedMsat: msat(0n), spendableMsat: left(0n) };
     }
     const chargedMsat = maxMsatOf(msat(1n), minMsat(end.costMsat, amountMsat));
@@ -208,10 +209,6 @@ type Held = { id: string; accountId: string; atMs: number; quote: Quote; amountM
 
 function reserved({ id, accountId, atMs, quote, amountMsat, spendableMsat, free, receipt }: Held): Extract<Opening, { kind: "reserved" }> {
   return { kind: "reserved", quote, reservation: { id, accountId, amountMsat, spendableMsat, terms: quote.terms, startedAtMs: atMs, free: free ?? false, receipt } };
-}
-
-function receiptOf({ scheme, invoice }: AccountStanding): Reservation["receipt"] {
-  return scheme === "payment" ? { challengeId: invoice.quoteId, paymentHash: invoice.paymentHash, settledAtMs: invoice.creditedAtMs } : undefined;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The writes of a call: reserve it, then post or void it. The log row and the day's totals go with the post. */
 import { findRequest, keepRequest } from "../accounts/request-keys.ts";
-import { giveTrialBack, takeTrial, type TrialRules } from "../accounts/trials.ts";
+import { takeTrial, type TrialRules } from "../accounts/trials.ts";
 import { type Msat, minMsat, msat } from "../money/msat.ts";
 import { givenAccount, revenueAccount, trialAccount } from "../ledger/account.ts";
 import { isOpenReservation, isPosted, post, reserve, type ReserveOutcome, voidReservation } from "../ledger/transfers.ts";
@@ -67,11 +67,10 @@ export const reserveTrial = command("charge.reserveTrial", (tx, input: ReserveTr
   return reserveFor(tx, { ...input, accountId: trialAccount }, givenAccount);
 }, { sheds: true });
 
-export type VoidCall = { id: string; reason: string; free?: boolean; boot: bigint; atMs: number };
+export type VoidCall = { id: string; reason: string; boot: bigint; atMs: number };
 
 export const voidCall = command("charge.voidCall", (tx, input: VoidCall): { ok: true; voided: boolean } => {
   const { resolved } = voidReservation(tx, { pendingId: input.id, code: input.reason, boot: input.boot, atMs: input.atMs });
-  if (resolved && input.free) giveTrialBack(tx, input.id);
   return { ok: true, voided: resolved };
 }, { unhurried: true });
 

@@ -1,4 +1,5 @@
 /** What is for sale in one request, as the till sees it. Pure. It knows amounts and opaque terms, no model and no token. */
+import type { PaidCharge } from "../l402/payment-scheme.ts";
 import type { Msat } from "../money/msat.ts";
 
 export type Quote = {
@@ -37,7 +38,7 @@ export type Reservation = {
   /** Permission of the house, no money. */
   free: boolean;
   /** For who paid by the `Payment` scheme. */
-  receipt: { challengeId: string; paymentHash: string; settledAtMs: number } | undefined;
+  receipt: PaidCharge | undefined;
 };
 
 /** What a call cost, and what its payer can spend from now on, where that is theirs to know. */

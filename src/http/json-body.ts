@@ -46,7 +46,7 @@ function depthOf(text: string): number {
   return deepest;
 }
 
-/** @throws AppError `invalid_json` for anything but a JSON object. */
+/** @throws AppError `invalid_json` for what is no JSON, `invalid_request` for JSON that is no object. */
 export function parseJsonObject(text: string): Record<string, unknown> {
   if (depthOf(text) > maxJsonDepth) throw new AppError("invalid_json", `The body is nested deeper than ${maxJsonDepth} levels.`);
   let value: unknown;
@@ -55,7 +55,7 @@ export function parseJsonObject(text: string): Record<string, unknown> {
   } catch {
     throw new AppError("invalid_json", "The body is not valid JSON.");
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_json", "The body must be a JSON object.");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_request", "The body must be a JSON object.");
   return value as Record<string, unknown>;
 }
 

@@ -11,7 +11,7 @@ import type { Confirmation } from "../payments/payments.ts";
 import type { AuthorizationProof } from "./authorization.ts";
 import { type CredentialLimits, mintedCaveats, readCaveats } from "./caveats.ts";
 import { type VerifiedMacaroon, verifyMacaroon } from "./macaroon.ts";
-import { echoMatches, paymentOffer } from "./payment-scheme.ts";
+import { echoMatches, type PaidCharge, paymentOffer } from "./payment-scheme.ts";
 
 export type CredentialProof = Extract<AuthorizationProof, { kind: "credential" | "payment" }>;
 
@@ -63,15 +63,15 @@ export class CredentialDesk {
     this.#isLiveKey = parts.isLiveKey;
   }
 
-  /** @param use A call needs a credential that has not expired; a claim does not. */
-  async resolve(proof: CredentialProof, use: "call" | "claim" = "call"): Promise<Standing> {
+  /** @param use Only a call needs a credential that has not expired; only a claim one whose token was not replaced. */
+  async resolve(proof: CredentialProof, use: "call" | "balance" | "claim" = "call"): Promise<Standing> {
     const standing = await (proof.kind === "credential" ? this.#resolveMacaroon(proof) : this.#resolveCharge(proof));
     if (standing.kind !== "account") return standing;
     const expired = standing.limits.validUntilS * 1000 <= this.#clock.nowMs();
     // What expired by our own date still holds money; what its holder dated was lent for so long.
     if (expired && (use === "call" || standing.limits.narrowed)) return refused;
     const { purpose } = standing.invoice;
-    const outlived = use === "call" && purpose.kind === "refill" && purpose.keyHash !== undefined && !this.#isLiveKey(purpose.keyHash);
+    const outlived = use !== "claim" && purpose.kind === "refill" && purpose.keyHash !== undefined && !this.#isLiveKey(purpose.keyHash);
     return outlived ? { kind: "outlived" } : standing;
   }
 
@@ -161,4 +161,9 @@ function toCharge(invoice: Invoice) {
     amountSats: invoice.amountMsat / 1000n,
     expiresAtMs: invoice.expiresAtMs,
   };
+}
+
+/** For who paid by the `Payment` scheme. */
+export function receiptOf({ scheme, invoice }: Extract<Standing, { kind: "account" }>): PaidCharge | undefined {
+  return scheme === "payment" ? { challengeId: invoice.quoteId, paymentHash: invoice.paymentHash, settledAtMs: invoice.creditedAtMs } : undefined;
 }

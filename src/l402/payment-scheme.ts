@@ -66,8 +66,11 @@ export function echoMatches(echoed: EchoedOffer, offer: PaymentOffer): boolean {
   return echoNames.every((name) => echoed[name] === undefined || echoed[name] === offer[name]);
 }
 
+/** What a receipt says was paid. */
+export type PaidCharge = { challengeId: string; paymentHash: string; settledAtMs: number };
+
 /** The value of `Payment-Receipt`. It names the payment hash, never the preimage: receipts get logged. */
-export function paymentReceipt(paid: { challengeId: string; paymentHash: string; settledAtMs: number }): string {
+export function paymentReceipt(paid: PaidCharge): string {
   return toBase64UrlJson({
     challengeId: paid.challengeId,
     method: "lightning",

@@ -1,14 +1,14 @@
 /** Bitcoin in dollars. Pure. A rate is cents per bitcoin with the time it was true; dollars on the way in are whole cents. */
-import { ceilDivide, type Msat, type Sat, sat } from "../money/msat.ts";
+import { ceilDivide, type Msat } from "../money/msat.ts";
 
 export type BtcRate = { centsPerBtc: bigint; atMs: number };
 
 const satsPerBtc = 100_000_000n;
 const msatPerBtc = satsPerBtc * 1000n;
 
-/** Toward the house: what an invoice over so many dollars asks for. */
-export function satsOfCents(cents: bigint, rate: BtcRate): Sat {
-  return sat(ceilDivide(cents * satsPerBtc, rate.centsPerBtc));
+/** Toward the house: what an invoice over so many dollars asks for. May be more than there is: compare it before it becomes an amount. */
+export function satsOfCents(cents: bigint, rate: BtcRate): bigint {
+  return ceilDivide(cents * satsPerBtc, rate.centsPerBtc);
 }
 
 /** Dollars for reading, to the millionth, rounded down. Never calculated with. */

@@ -76,11 +76,12 @@ const absent = undefined;
 
 describe("a body that is no JSON object is refused", () => {
   const invalid = { status: 400, code: "invalid_json" };
+  const noObject = { status: 400, code: "invalid_request" };
   refuses("half a body", { body: `{"model":"${canary}",` }, invalid);
   refuses("plain text", { body: canary }, invalid);
-  refuses("an array", { body: `["${canary}"]` }, invalid);
-  refuses("a string", { body: `"${canary}"` }, invalid);
-  refuses("null", { body: "null" }, invalid);
+  refuses("an array", { body: `["${canary}"]` }, noObject);
+  refuses("a string", { body: `"${canary}"` }, noObject);
+  refuses("null", { body: "null" }, noObject);
   refuses("bytes that are not UTF-8", { body: Buffer.concat([Buffer.from(`{"model":"${canary}`), Buffer.from([0xc3, 0x28, 0xff])]) }, invalid);
   refuses("a bare NUL", { body: `{"model":"${canary}\0"}` }, invalid);
   refuses("100 levels of nesting", { body: `{"model":"sandbox","metadata":${"[".repeat(100)}"${canary}"${"]".repeat(100)}}` }, invalid);

@@ -6,6 +6,7 @@ import type { Claimed, TopupOrder, Topups, TopupState } from "../../accounts/top
 import { decodeHex32, sha256, toHex } from "../../base/bytes.ts";
 import { AppError } from "../../base/errors.ts";
 import { isClaimSecret } from "../../l402/claim-secret.ts";
+import { paymentReceipt } from "../../l402/payment-scheme.ts";
 import { floorToSat, type Sat, sat, toJsonNumber } from "../../money/msat.ts";
 import { parseCents, satsOfCents } from "../../pricing/rate.ts";
 import { readAsker } from "../asker.ts";
@@ -51,7 +52,7 @@ async function open(parts: TopupParts, context: PublicContext, request: Request,
   const text = await readText(request);
   const body = text.trim() === "" ? {} : parseJsonObject(text);
   const outcome = await parts.topups.open(readAsker(request, context.addressOf(request), undefined), () => parseOrder(text, body, parts));
-  if (outcome.kind === "claimed") return Response.json(claimedToWire(outcome.claimed), { headers });
+  if (outcome.kind === "claimed") return claimedResponse(outcome.claimed, headers);
   const { challenge } = outcome;
   const facts = { payment_method: "topup", purpose: challenge.invoice.purpose.kind === "refill" ? "refill" : "new" };
   return billResponse({ challenge, reason: { kind: "required" } }, facts, { setting: parts.setting, nowMs: context.nowMs(), headers, asProblem: wantsProblem(request) });
@@ -82,7 +83,7 @@ function parseAmount(text: string, body: Record<string, unknown>, { limits, sett
   const amountSats = satsOfCents(cents, current);
   if (amountSats < BigInt(minSats) || amountSats > BigInt(maxSats))
     throw invalidAmount(`amount_usd is ${amountSats} sats at the moment; a topup is ${minSats} to ${maxSats} sats.`, "amount_usd");
-  return amountSats;
+  return sat(amountSats);
 }
 
 function invalidAmount(message: string, param: string): AppError {
@@ -105,7 +106,13 @@ async function claim(parts: TopupParts, context: PublicContext, request: Request
   const claimed = await parts.topups.claim(readAsker(request, context.addressOf(request), undefined), {
     preimage: given.preimage?.toLowerCase(), claimSecret: given.claim_secret, token: given.token || undefined, bodyHash: bodyHash(body),
   });
-  return Response.json(claimedToWire(claimed), { headers });
+  return claimedResponse(claimed, headers);
+}
+
+function claimedResponse(claimed: Claimed, headers: Record<string, string>): Response {
+  const { receipt } = claimed;
+  const receiptHeaders = receipt && { "Payment-Receipt": paymentReceipt(receipt), "Cache-Control": "private, no-store" };
+  return Response.json(claimedToWire(claimed), { headers: { ...headers, ...receiptHeaders } });
 }
 
 function invalidPayment(message: string, param: string): AppError {

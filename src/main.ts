@@ -42,8 +42,10 @@ import { OwnerSessions } from "./owner/session.ts";
 import { bindNode } from "./payments/node-identity.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
-import { ownerPrice } from "./pricing/owner-prices.ts";
-import type { BtcRate } from "./pricing/rate.ts";
+import { listPrice } from "./pricing/owner-prices.ts";
+import { RateBook } from "./pricing/rate-book.ts";
+import { jsonRateSource } from "./pricing/rate-source.ts";
+import { bundledPrices } from "./pricing/snapshot.ts";
 import { takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
@@ -133,17 +135,18 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const { limits } = config;
   const payments = new Payments({ node, writer, reader, clock, random, boot, limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address } });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
-  const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => fixedRate(config) };
+  const rates = openRates(config);
+  const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => rates.current() };
   const isLiveKey = (hash: string) => findKey(reader, hash)?.ended === undefined;
   const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork }, isLiveKey });
   const mint = new ChallengeMint({ master, payments, clock, random });
   const accounts = new Accounts({ reader, writer, clock, desk });
   const topups = new Topups({ accounts, desk, mint, payments, writer, reader, clock, tokenKey, boot, alwaysSecret: config.claim_needs_secret });
   const charge = new Charge({ accounts, desk, mint, writer, reader, clock, boot, minPriceSats: sat(BigInt(limits.min_price_sats)), trial: trialRules(config, master) });
-  const directory = new ModelDirectory(upstreams, (upstream, id) => ownerPrice(config, upstream, id), clock);
+  const directory = new ModelDirectory(upstreams, (upstream, id) => listPrice(config, bundledPrices, upstream, id), () => rates.current(), clock);
   const caps = { defaultOutputTokens: limits.default_output_tokens, maxOutputTokens: limits.max_output_tokens };
   const trial = { models: config.trial.models, maxOutputTokens: config.trial.max_output_tokens };
-  return { payments, watcher, setting, accounts, topups, mint, tokenKey, directory, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial }) };
+  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial }) };
 }
 
 function trialRules({ trial }: Config, addressKey: Uint8Array) {
@@ -151,9 +154,10 @@ function trialRules({ trial }: Config, addressKey: Uint8Array) {
   return { callsPerDay: trial.calls, dailyBudgetMsat: satToMsat(sat(BigInt(trial.daily_budget_sats))), addressKey };
 }
 
-/** Play money has a price of its own, so that dollars can be tried. */
-function fixedRate(config: Config): BtcRate {
-  return { centsPerBtc: BigInt(config.usd_per_btc ?? sandboxUsdPerBtc) * 100n, atMs: clock.nowMs() };
+/** Play money has a price of its own, so that dollars can be tried; only sources that the owner names are asked for it. */
+function openRates({ usd_per_btc, rate_sources }: Config): RateBook {
+  const fixed = usd_per_btc ?? (rate_sources === undefined ? sandboxUsdPerBtc : undefined);
+  return new RateBook({ sources: (rate_sources ?? []).map(jsonRateSource), clock, fixedCents: fixed === undefined ? undefined : BigInt(fixed) * 100n });
 }
 
 type Shop = ReturnType<typeof openShop>;
@@ -181,6 +185,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   await shop.directory.refresh();
   shop.watcher.start();
   void shop.directory.run();
+  void shop.rates.run();
 
   const { sandboxNode } = books;
   const sandbox: Sandbox = {
@@ -202,6 +207,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     await Promise.race([Promise.all([door.stop(false), owner.door.stop(false)]), clock.sleep(drainMs)]);
     await Promise.race([Promise.all([door.stop(true), owner.door.stop(true)]), clock.sleep(hangUpMs)]);
     shop.directory.stop();
+    shop.rates.stop();
     await shop.watcher.stop();
     await books.close();
     await model?.stop();

@@ -4,7 +4,8 @@ import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, statfsSync, writ
 import { join } from "node:path";
 import { describeError } from "../base/log.ts";
 import type { Config } from "../config/schema.ts";
-import { ownerPrice } from "../pricing/owner-prices.ts";
+import { listPrice } from "../pricing/owner-prices.ts";
+import { bundledPrices } from "../pricing/snapshot.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
 type Line = { ok: boolean; text: string };
@@ -57,7 +58,7 @@ function checkClock(): Line {
 async function checkUpstream(config: Config, upstream: Upstream): Promise<Line> {
   try {
     const models = await upstream.models();
-    const priced = models.filter((model) => ownerPrice(config, upstream, model.id)).length;
+    const priced = models.filter((model) => listPrice(config, bundledPrices, upstream, model.id)).length;
     return { ok: priced > 0, text: `upstream ${upstream.name}: ${priced} of ${models.length} models for sale${priced < models.length ? "; give the others a price under [prices.models]" : ""}` };
   } catch (error) {
     return { ok: false, text: `upstream ${upstream.name}: ${describeError(error)}` };

@@ -1,13 +1,26 @@
 /** Everything an owner may set, with its default and its limits. The file and the environment both end here. */
 import { z } from "zod";
 import { parseBlock } from "../base/ip-address.ts";
+import { knownProviders } from "./providers.ts";
 
 const port = z.coerce.number().int().min(0).max(65535);
 const satsPerMtok = z.coerce.number().int().min(0).max(1_000_000_000);
 const tokens = z.coerce.number().int().min(1).max(1_000_000);
 
-/** Sats per million tokens. */
-export const priceSchema = z.strictObject({ input_sats_per_mtok: satsPerMtok, output_sats_per_mtok: satsPerMtok });
+const usdPerMtok = z.coerce.number().min(0).max(100_000);
+
+/** Per million tokens, in sats or in dollars (to the millionth). */
+export const priceSchema = z
+  .strictObject({
+    input_sats_per_mtok: satsPerMtok.optional(),
+    output_sats_per_mtok: satsPerMtok.optional(),
+    input_usd_per_mtok: usdPerMtok.optional(),
+    output_usd_per_mtok: usdPerMtok.optional(),
+  })
+  .refine((price) => {
+    const given = (["input_sats_per_mtok", "output_sats_per_mtok", "input_usd_per_mtok", "output_usd_per_mtok"] as const).map((name) => (price[name] === undefined ? "-" : "x")).join("");
+    return given === "xx--" || given === "--xx";
+  }, "needs input_sats_per_mtok and output_sats_per_mtok, or input_usd_per_mtok and output_usd_per_mtok");
 
 export const upstreamSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "lower-case letters, digits and dashes"),
@@ -15,6 +28,8 @@ export const upstreamSchema = z.strictObject({
   key: z.string().min(1).optional(),
   /** Of every model of this upstream that has no price of its own. */
   price: priceSchema.optional(),
+  /** Whose public prices count for it, where its address does not tell. */
+  provider: z.enum(Object.values(knownProviders) as [string, ...string[]]).optional(),
   cap_field: z.enum(["max_tokens", "max_completion_tokens"]).optional(),
 });
 
@@ -29,8 +44,13 @@ export const configSchema = z.strictObject({
   node: z.enum(["sandbox"]).default("sandbox"),
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
   trusted_proxies: z.array(z.string().refine((text) => parseBlock(text) !== undefined, "an IP address or a block such as 10.0.0.0/8")).max(64).default([]),
-  /** Dollars of one bitcoin. The sandbox has a price of its own when nothing is said. */
+  /** Dollars of one bitcoin, by the owner's word. Else the median of `rate_sources`; the sandbox has a price of its own. */
   usd_per_btc: z.coerce.number().int().min(1).max(1_000_000_000).optional(),
+  /** Where the price of a bitcoin is read, at least three; a mempool on the LAN is a good first one. */
+  rate_sources: z
+    .array(z.strictObject({ name: z.string().min(1).max(32), url: z.url({ protocol: /^https?$/ }), path: z.string().min(1).max(128) }))
+    .max(16)
+    .optional(),
   /** Only a claim secret or a full credential claims a topup: every hop of a payment knows its preimage. */
   claim_needs_secret: z.boolean().default(false),
   /** Free calls for strangers; off while no model is named. */
@@ -46,8 +66,13 @@ export const configSchema = z.strictObject({
     .prefault({}),
   upstreams: z.array(upstreamSchema).max(64).default([]),
   prices: z
-    .strictObject({ default: priceSchema.optional(), models: z.record(z.string(), priceSchema).default({}) })
-    .default({ models: {} }),
+    .strictObject({
+      default: priceSchema.optional(),
+      models: z.record(z.string(), priceSchema).default({}),
+      /** On the public price of a cloud model. */
+      margin_percent: z.coerce.number().int().min(0).max(1_000).default(20),
+    })
+    .prefault({}),
   limits: z
     .strictObject({
       /** Output tokens of a call whose client names no cap. */

@@ -4,7 +4,7 @@ import { toHex, sha256 } from "../base/bytes.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import type { Msat } from "../money/msat.ts";
 import { familyFactorPercent, tokensAtMost } from "../pricing/estimate.ts";
-import { affordableOutputTokens, costOf, type ModelPrice } from "../pricing/quote.ts";
+import { affordableOutputTokens, costOf, type ModelPrice, type TokenRate } from "../pricing/quote.ts";
 
 import { type ChatPlan, promptTexts } from "./plan.ts";
 
@@ -12,6 +12,8 @@ export type ChatTerms = {
   /** Our id: `auto` may mean another one tomorrow. */
   model: string;
   price: ModelPrice;
+  /** Cents of a bitcoin by which a price in dollars became this one. */
+  centsPerBtc?: bigint | undefined;
   inputTokens: number;
   /** Per choice. */
   cap: number;
@@ -42,7 +44,7 @@ export async function countInput(plan: ChatPlan): Promise<number> {
 
 /** @param trialCap Output tokens of a free call; undefined where this model has none. */
 export function chatSale(plan: ChatPlan, inputTokens: number, trialCap?: number): Sale {
-  const terms: ChatTerms = { model: plan.model.id, price: plan.model.price, inputTokens, cap: plan.cap };
+  const terms: ChatTerms = { model: plan.model.id, price: plan.model.price, centsPerBtc: plan.model.rate?.centsPerBtc, inputTokens, cap: plan.cap };
   return {
     fingerprint: () => fingerprint(plan),
     names: [plan.model.id, `${plan.model.upstream.name}/${plan.model.upstreamModelId}`],
@@ -71,11 +73,23 @@ export function paidCap(plan: ChatPlan, terms: ChatTerms, reservedMsat: Msat): n
   return Math.max(1, Math.min(terms.cap, Math.floor(affordable / plan.request.n)));
 }
 
+type RateText = { input_msat_per_mtok: string; output_msat_per_mtok: string };
+
+function rateToText(rate: TokenRate): RateText {
+  return { input_msat_per_mtok: String(rate.inputMsatPerMtok), output_msat_per_mtok: String(rate.outputMsatPerMtok) };
+}
+
+function rateFromText(text: RateText): TokenRate {
+  return { inputMsatPerMtok: BigInt(text.input_msat_per_mtok), outputMsatPerMtok: BigInt(text.output_msat_per_mtok) };
+}
+
 function encodeTerms(terms: ChatTerms): string {
-  const { price, inputTokens, cap, model } = terms;
+  const { price, centsPerBtc, inputTokens, cap, model } = terms;
+  const { above } = price;
   return JSON.stringify({
-    input_msat_per_mtok: String(price.inputMsatPerMtok), output_msat_per_mtok: String(price.outputMsatPerMtok),
-    input_tokens: inputTokens, cap, model,
+    ...rateToText(price), input_tokens: inputTokens, cap, model,
+    ...(above && { above: { tokens: above.tokens, ...rateToText(above) } }),
+    ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }),
   });
 }
 
@@ -84,10 +98,12 @@ function isChatTerms(text: string): boolean {
 }
 
 export function decodeTerms(text: string): ChatTerms {
-  const terms = JSON.parse(text) as { input_msat_per_mtok: string; output_msat_per_mtok: string; input_tokens: number; cap: number; model: string };
+  const terms = JSON.parse(text) as RateText & { input_tokens: number; cap: number; model: string; above?: RateText & { tokens: number }; usd_cents_per_btc?: string };
+  const { above, usd_cents_per_btc: cents } = terms;
   return {
     model: terms.model,
-    price: { inputMsatPerMtok: BigInt(terms.input_msat_per_mtok), outputMsatPerMtok: BigInt(terms.output_msat_per_mtok) },
+    price: { ...rateFromText(terms), ...(above && { above: { tokens: above.tokens, ...rateFromText(above) } }) },
+    centsPerBtc: cents === undefined ? undefined : BigInt(cents),
     inputTokens: terms.input_tokens,
     cap: terms.cap,
   };

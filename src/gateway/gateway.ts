@@ -74,7 +74,7 @@ export class Gateway {
    */
   async chat(callId: string, request: ChatRequest, asker: Asker, clientGone: AbortSignal): Promise<ChatAnswer> {
     const model = this.#directory.find(request.model);
-    if (!model) throw modelNotFound(request.model);
+    if (!model) throw this.#directory.waitsForRate(request.model) ? rateUnknown() : modelNotFound(request.model);
     const plan = planChat(request, model, this.#limits);
     const inputTokens = await countInput(plan);
     const opening = await this.#till.open(callId, asker, chatSale(plan, inputTokens, this.#trialCap(plan)));
@@ -212,6 +212,10 @@ function quotedOf(plan: ChatPlan, inputTokens: number): Quoted {
 
 function modelNotFound(id: string): AppError {
   return new AppError("model_not_found", `The model ${JSON.stringify(id.slice(0, 100))} is not for sale here; GET /v1/models lists what is.`, { param: "model" });
+}
+
+function rateUnknown(): AppError {
+  return new AppError("rate_unknown", "This model is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true, retryAfterSeconds: 30 });
 }
 
 function silent(plan: ChatPlan): AppError {

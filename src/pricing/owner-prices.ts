@@ -1,21 +1,45 @@
-/** The owner's price of a model. Pure. A model of somebody else's server without a price is not for sale. */
+/** The price of a model as it is listed. Pure. A model of somebody else's server without a price is not for sale. */
+import { providerOf } from "../config/providers.ts";
 import type { Config, PriceConfig } from "../config/schema.ts";
-import type { ModelPrice } from "./quote.ts";
+import { type ListPrice, withMargin } from "./list-price.ts";
+import type { Snapshot } from "./public-prices.ts";
 
 /** What a local model costs until the owner says otherwise: about what small hosted models cost, in sats per million tokens. */
 const localDefault: PriceConfig = { input_sats_per_mtok: 200, output_sats_per_mtok: 800 };
 
-/** Looked up as `upstream/model`, then `model`, then the upstream's price, then (local models only) the default. */
-export function ownerPrice(config: Pick<Config, "prices" | "upstreams">, upstream: { name: string; local: boolean }, modelId: string): ModelPrice | undefined {
+export type PriceSettings = Pick<Config, "prices" | "upstreams">;
+
+/**
+ * Looked up as `upstream/model`, then `model`, then the upstream's price, then the public price of its provider with the
+ * margin, then (local models only) the default.
+ */
+export function listPrice(config: PriceSettings, snapshot: Snapshot, upstream: { name: string; local: boolean }, modelId: string): ListPrice | undefined {
   const { models } = config.prices;
   const short = modelId.replace(/:latest$/, "");
   const own = [`${upstream.name}/${modelId}`, `${upstream.name}/${short}`, modelId, short].find((name) => Object.hasOwn(models, name));
-  if (own !== undefined) return toModelPrice(models[own]!);
-  const ofUpstream = config.upstreams.find((one) => one.name === upstream.name)?.price;
-  if (ofUpstream) return toModelPrice(ofUpstream);
-  return upstream.local ? toModelPrice(config.prices.default ?? localDefault) : undefined;
+  if (own !== undefined) return toListPrice(models[own]!);
+  const configured = config.upstreams.find((one) => one.name === upstream.name);
+  if (configured?.price) return toListPrice(configured.price);
+  if (upstream.local) return toListPrice(config.prices.default ?? localDefault);
+  const provider = configured && (configured.provider ?? providerOf(configured.url));
+  const row = provider === undefined ? undefined : publicRow(snapshot, provider, modelId);
+  const usd = row && withMargin(row, config.prices.margin_percent);
+  return usd && { kind: "usd", price: usd };
 }
 
-function toModelPrice(price: PriceConfig): ModelPrice {
-  return { inputMsatPerMtok: BigInt(price.input_sats_per_mtok) * 1000n, outputMsatPerMtok: BigInt(price.output_sats_per_mtok) * 1000n };
+/** Gemini's compatible API lists `models/gemini-...`. */
+function publicRow(snapshot: Snapshot, provider: string, modelId: string) {
+  const id = [modelId, modelId.replace(/^models\//, "")].map((name) => `${provider}/${name}`).find((name) => Object.hasOwn(snapshot.models, name));
+  return id === undefined ? undefined : snapshot.models[id];
+}
+
+function toListPrice(price: PriceConfig): ListPrice {
+  const { input_sats_per_mtok: input, output_sats_per_mtok: output, input_usd_per_mtok: inputUsd = 0, output_usd_per_mtok: outputUsd = 0 } = price;
+  if (input !== undefined && output !== undefined) return { kind: "sats", price: { inputMsatPerMtok: BigInt(input) * 1000n, outputMsatPerMtok: BigInt(output) * 1000n } };
+  return { kind: "usd", price: { inputMicros: toMicros(inputUsd), outputMicros: toMicros(outputUsd) } };
+}
+
+/** Up, past the noise in a float's last digits. */
+function toMicros(usd: number): bigint {
+  return BigInt(Math.ceil(Number((usd * 1e6).toPrecision(12))));
 }

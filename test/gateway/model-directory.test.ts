@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/base/clock.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { ModelDirectory } from "../../src/gateway/model-directory.ts";
-import { ownerPrice } from "../../src/pricing/owner-prices.ts";
+import { listPrice } from "../../src/pricing/owner-prices.ts";
 import { openAiCompatible } from "../../src/upstream/openai-compatible.ts";
 import type { Upstream } from "../../src/upstream/upstream.ts";
 
@@ -24,9 +24,11 @@ function upstream(name: string, models: () => string[] | undefined): Upstream {
   return openAiCompatible({ name, url: `${server.url.origin}/v1`, key: undefined, capField: undefined });
 }
 
+const noPublicPrices = { source: "none", licence: "none", takenOn: "2026-01-01", models: {} };
+
 function directoryOf(upstreams: Upstream[], settings: Record<string, unknown> = {}) {
   const config = configSchema.parse({ data_dir: "unused", ...settings });
-  return new ModelDirectory(upstreams, (one, id) => ownerPrice(config, one, id), systemClock);
+  return new ModelDirectory(upstreams, (one, id) => listPrice(config, noPublicPrices, one, id), () => undefined, systemClock);
 }
 
 describe("several upstreams", () => {

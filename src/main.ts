@@ -25,6 +25,7 @@ import { loadOrMakeSecret, readSecret } from "./config/secrets.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { ModelDirectory } from "./gateway/model-directory.ts";
 import { realm } from "./http/challenge-body.ts";
+import type { Service } from "./http/discovery/service.ts";
 import { parseTrustedProxies } from "./http/client-address.ts";
 import { containerGateways } from "./http/container-gateways.ts";
 import { Addresses, openDoor, ownerApp, publicApp } from "./http/doors.ts";
@@ -154,6 +155,20 @@ function trialRules({ trial }: Config, addressKey: Uint8Array) {
   return { callsPerDay: trial.calls, dailyBudgetMsat: satToMsat(sat(BigInt(trial.daily_budget_sats))), addressKey };
 }
 
+/** What the generated documents speak of. */
+function describeService(config: Config, { directory, rates }: Shop, doorUrl: string): Service {
+  const { models, calls, max_output_tokens } = config.trial;
+  return {
+    publicUrl: (config.public_url ?? doorUrl).replace(/\/+$/, ""),
+    models: directory.list(),
+    rate: rates.current(),
+    trial: { models, calls, maxOutputTokens: max_output_tokens },
+    minPriceSats: config.limits.min_price_sats,
+    minTopupSats: config.limits.min_topup_sats,
+    maxTopupSats: config.limits.max_topup_sats,
+  };
+}
+
 /** Play money has a price of its own, so that dollars can be tried; only sources that the owner names are asked for it. */
 function openRates({ usd_per_btc, rate_sources }: Config): RateBook {
   const fixed = usd_per_btc ?? (rate_sources === undefined ? sandboxUsdPerBtc : undefined);
@@ -197,6 +212,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const addresses = new Addresses(parseTrustedProxies(config.trusted_proxies), containerGateways());
   const app = publicApp({
     ...shop, sandbox, addresses, clock, random,
+    service: () => describeService(config, shop, door.url.origin),
     limits: { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats },
     streams: { open: 0, onCredited: (paymentHash, listener) => shop.payments.onCredited(paymentHash, listener) },
   });

@@ -122,8 +122,14 @@ function moveInto(tx: Tx, input: Claim, invoice: CreditedInvoice, into: string, 
   if (before === undefined) insertClaim(tx, input, into, rest);
   else if (rest > 0n)
     tx.run("UPDATE claim SET into_account = ?, moved_msat = moved_msat + ?, moves = moves + 1 WHERE payment_hash = ?", into, rest, input.paymentHash);
-  const repeated = rest === 0n && before?.into_account === into;
-  return { ok: true, kind: "moved", creditedMsat: repeated ? msat(before.moved_msat) : rest, balanceMsat: balanceOf(tx, into) };
+  return { ok: true, kind: "moved", creditedMsat: rest > 0n ? rest : movedInto(tx, input.paymentHash, into), balanceMsat: balanceOf(tx, into) };
+}
+
+/** What went there before: the answer to whoever claims again. */
+function movedInto(tx: Tx, paymentHash: string, into: string): Msat {
+  const { moved } = tx.get<{ moved: bigint | null }>(
+    "SELECT sum(amount_msat) AS moved FROM transfer WHERE id >= ? AND id < ? AND credit_account = ?", `claim:${paymentHash}:`, `claim:${paymentHash};`, into)!;
+  return msat(moved ?? 0n);
 }
 
 function needsSecret({ purpose }: CreditedInvoice): boolean {

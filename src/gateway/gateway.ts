@@ -9,14 +9,18 @@ import { log } from "../base/log.ts";
 import type { Asker } from "../accounts/asker.ts";
 import type { Bill, Opening } from "../charge/charge.ts";
 import type { CallEnd, Reservation, Sale, Settled } from "../charge/sale.ts";
+import { type Msat, minMsat } from "../money/msat.ts";
 import { tokensLikely } from "../pricing/estimate.ts";
+import { costOf } from "../pricing/quote.ts";
+import type { BtcRate } from "../pricing/rate.ts";
 import type { UpstreamAnswer } from "../upstream/upstream.ts";
 import { type Ending, endCall } from "./call-end.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import { type ChatTerms, chatSale, countInput, decodeTerms, paidCap } from "./chat-sale.ts";
 import { ChatTap } from "./chat-tap.ts";
-import type { ModelDirectory } from "./model-directory.ts";
+import type { ModelDirectory, ModelForSale } from "./model-directory.ts";
 import { type CapLimits, type ChatPlan, planChat, promptTexts, upstreamBody } from "./plan.ts";
+import { OutputBook } from "./output-book.ts";
 import { relayStream } from "./relay-stream.ts";
 import { SpeedBook } from "./speed-book.ts";
 import { isOwnersTrouble, upstreamRefusal } from "./upstream-errors.ts";
@@ -30,6 +34,9 @@ export type Till = {
 
 /** Free calls: on which models, and how long an answer may be. */
 export type TrialOffer = { models: readonly string[]; maxOutputTokens: number };
+
+/** What a call would cost: with the shortest answer, with a usual one, at its ceiling. */
+export type Estimate = { model: string; local: boolean; maxTokens: number; rate: BtcRate | undefined; leastMsat: Msat; expectedMsat: Msat; mostMsat: Msat };
 
 /** Facts about what was quoted, for the body of a 402. */
 export type Quoted = { model: string; routedModel: string | undefined; local: boolean; maxTokens: number; inputTokens: number };
@@ -59,6 +66,7 @@ export class Gateway {
   readonly #trial: TrialOffer;
   readonly #clock: Clock;
   readonly #speeds = new SpeedBook();
+  readonly #outputs = new OutputBook();
 
   constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; trial: TrialOffer; clock: Clock }) {
     this.#directory = parts.directory;
@@ -73,9 +81,7 @@ export class Gateway {
    * @throws AppError `model_not_found`, `unsupported_field`, `invalid_request`, `upstream_unavailable`, and the till's.
    */
   async chat(callId: string, request: ChatRequest, asker: Asker, clientGone: AbortSignal): Promise<ChatAnswer> {
-    const model = this.#directory.find(request.model);
-    if (!model) throw this.#directory.waitsForRate(request.model) ? rateUnknown() : modelNotFound(request.model);
-    const plan = planChat(request, model, this.#limits);
+    const plan = planChat(request, this.#model(request.model), this.#limits);
     const inputTokens = await countInput(plan);
     const opening = await this.#till.open(callId, asker, chatSale(plan, inputTokens, this.#trialCap(plan)));
     if (opening.kind === "bill") return { ...opening, quoted: quotedOf(plan, inputTokens) };
@@ -85,6 +91,27 @@ export class Gateway {
     const cap = paidCap(plan, terms, reservation.amountMsat);
     const call = { plan, terms, cap, reservation, tap: new ChatTap(request.includeUsage), clientGone, stop: new AbortController() };
     return this.#answer(call);
+  }
+
+  #model(id: string): ModelForSale {
+    const model = this.#directory.find(id);
+    if (!model) throw this.#directory.waitsForRate(id) ? rateUnknown() : modelNotFound(id);
+    return model;
+  }
+
+  /** What a chat request would cost. Free, and nothing is made for it. @throws AppError as `chat` does before it asks for money. */
+  async quote(request: ChatRequest): Promise<Estimate> {
+    const plan = planChat(request, this.#model(request.model), this.#limits);
+    const { quote } = chatSale(plan, await countInput(plan));
+    const { price, id, rate } = plan.model;
+    const inputTokens = promptTexts(plan).reduce((sum, text) => sum + tokensLikely(text), 0);
+    const outputTokens = this.#outputs.expected(id, plan.cap) * request.n;
+    return {
+      model: id, local: plan.model.upstream.local, maxTokens: plan.cap, rate,
+      leastMsat: costOf({ inputTokens, outputTokens: request.n }, price),
+      expectedMsat: minMsat(costOf({ inputTokens, outputTokens }, price), quote.ceilingMsat),
+      mostMsat: quote.ceilingMsat,
+    };
   }
 
   /** The price of the least anybody can buy, for those who only ask what this is: the smallest call of the cheapest model. */
@@ -187,12 +214,17 @@ export class Gateway {
     });
   }
 
+  #learn({ model, request }: ChatPlan, outputTokens: number, elapsedMs: number): void {
+    this.#speeds.learn(model.id, outputTokens, elapsedMs);
+    this.#outputs.learn(model.id, outputTokens / request.n);
+  }
+
   #settle(call: Call, ending: Ending): Settled {
     const { plan, tap, terms } = call;
     const elapsedMs = this.#clock.nowMs() - call.reservation.startedAtMs;
     const { usage } = tap;
     if (usage.kind !== "reported" && ending === "completed") log.warn(`upstream.usage_${usage.kind}`, { upstream: plan.model.upstream.name, model: plan.model.id });
-    if (usage.kind === "reported" && ending === "completed") this.#speeds.learn(plan.model.id, usage.usage.outputTokens, elapsedMs);
+    if (usage.kind === "reported" && ending === "completed") this.#learn(plan, usage.usage.outputTokens, elapsedMs);
     const delivered = {
       usage,
       outputTokens: ending === "cap_reached" ? tap.surelyMade : tap.likelyTokens,

@@ -10,12 +10,13 @@ import { errorResponse } from "./errors.ts";
 import { corsHeaders, preflightHeaders, type PublicContext } from "./public-context.ts";
 import { type BalanceParts, balanceRoutes } from "./routes/balance.ts";
 import { chatRoutes } from "./routes/chat.ts";
+import { type DiscoveryParts, discoveryRoutes } from "./routes/discovery.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { type OwnerParts, ownerRoutes } from "./routes/owner.ts";
 import { type Sandbox, sandboxRoutes } from "./routes/sandbox.ts";
 import { type TopupParts, topupRoutes } from "./routes/topup.ts";
 
-export type PublicParts = BalanceParts & TopupParts & {
+export type PublicParts = BalanceParts & TopupParts & Pick<DiscoveryParts, "service"> & {
   gateway: Gateway;
   directory: ModelDirectory;
   sandbox: Sandbox | undefined;
@@ -67,7 +68,8 @@ export function publicApp(parts: PublicParts) {
     .get("/healthz", () => Response.json({ status: "ok" }, { headers: { ...withId(), "Cache-Control": "no-store" } }))
     .get("/", () => new Response(frontText, { headers: { ...withId(), "Content-Type": "text/plain; charset=utf-8" } }))
     .use(chatRoutes(parts.gateway, parts.setting, context))
-    .use(modelRoutes(parts.directory, context))
+    .use(modelRoutes(parts.directory, parts.setting.rate, context))
+    .use(discoveryRoutes({ ...parts, rate: parts.setting.rate }, context))
     .use(balanceRoutes(parts, context))
     .use(topupRoutes(parts, context));
   return parts.sandbox ? app.use(sandboxRoutes(parts.sandbox, context)) : app;

@@ -7,7 +7,7 @@ const checks = [
      (SELECT 1 FROM transfer t WHERE t.id = 'credit:' || i.payment_hash AND t.kind = 'plain' AND t.amount_msat = i.credited_msat
        AND t.debit_account = 'node' AND t.credit_account = i.account_id)`,
   `SELECT 'transfer ' || t.id || ' credits no invoice' AS what FROM transfer t WHERE t.debit_account = 'node' AND NOT EXISTS
-     (SELECT 1 FROM invoice i WHERE t.id = 'credit:' || i.payment_hash AND i.state = 'credited')`,
+     (SELECT 1 FROM invoice i WHERE i.payment_hash = substr(t.id, 8) AND t.id = 'credit:' || i.payment_hash AND i.state = 'credited')`,
 ];
 
 export function auditInvoices(tx: Pick<Tx, "all">): AuditFinding[] {

@@ -3,38 +3,11 @@ import { Database } from "bun:sqlite";
 import { startBoot } from "../../src/ledger/boot.ts";
 import { auditLedger } from "../../src/ledger/audit.ts";
 import { SqliteTx } from "../../src/store/sqlite-tx.ts";
+import { accountWholeness, findLostOfAccounts } from "./account-promises.ts";
+import { Promises } from "./durable-effects.ts";
 import { atMs } from "./payments-sample.ts";
-import type { DurableEffect } from "./writer-load.ts";
 
-/** Everything clients were told so far. */
-export class Promises {
-  readonly opened = new Set<string>();
-  readonly forgotten = new Set<string>();
-  readonly credited = new Map<string, { account: string; msat: bigint; rolledMsat: bigint }>();
-  readonly posted = new Map<string, { account: string; chargedMsat: bigint }>();
-
-  /** Takes a mark of the load; others mean nothing here. */
-  take(mark: string): void {
-    // Once its deletion is asked for, either may be on the disk.
-    if (mark.startsWith("forgetting ")) this.opened.delete(mark.slice("forgetting ".length));
-    if (!mark.startsWith("D ")) return;
-    const effect = mark.slice(2).split(" ") as DurableEffect;
-    switch (effect[0]) {
-      case "open":
-        return void this.opened.add(effect[1]);
-      case "forget":
-        return void this.forgotten.add(effect[1]);
-      case "credit":
-        return void this.credited.set(effect[1], { account: effect[2], msat: BigInt(effect[3]), rolledMsat: BigInt(effect[4]) });
-      case "post":
-        return void this.posted.set(effect[1], { account: effect[2], chargedMsat: BigInt(effect[3]) });
-    }
-  }
-
-  get size(): number {
-    return this.opened.size + this.forgotten.size + this.credited.size + this.posted.size;
-  }
-}
+export { Promises };
 
 type InvoiceRow = { hash: string; state: string; account: string | null; msat: bigint | null };
 type CallRow = { id: string; account: string; msat: bigint };
@@ -46,7 +19,7 @@ const wholeness: readonly string[] = [
    LEFT JOIN transfer t ON t.id = 'credit:' || i.payment_hash WHERE i.state = 'credited' AND
    (a.id IS NULL OR t.id IS NULL OR t.credit_account <> i.account_id OR t.debit_account <> 'node' OR t.amount_msat <> i.credited_msat)`,
   `SELECT 'credit transfer without its credited invoice' AS what FROM transfer t LEFT JOIN invoice i ON t.id = 'credit:' || i.payment_hash
-   WHERE t.code = 'invoice' AND coalesce(i.state, '') <> 'credited'`,
+   WHERE t.code IN ('invoice', 'refill') AND coalesce(i.state, '') <> 'credited'`,
   `SELECT 'buyer account without its credited invoice' AS what FROM account a WHERE a.kind = 'buyer'
    AND NOT EXISTS (SELECT 1 FROM invoice i WHERE i.account_id = a.id)`,
   `SELECT 'roll-over without its credit, or from another account' AS what FROM transfer t LEFT JOIN invoice i ON t.id = 'rollover:' || i.payment_hash
@@ -57,9 +30,12 @@ const wholeness: readonly string[] = [
   `SELECT 'call without its post' AS what FROM call c LEFT JOIN transfer t ON t.id = c.id || ':post' WHERE t.id IS NULL OR t.amount_msat <> c.charged_msat`,
   `SELECT 'post without its call' AS what FROM transfer t WHERE t.kind = 'post' AND NOT EXISTS (SELECT 1 FROM call c WHERE c.id = t.pending_id)`,
   `SELECT 'the day does not equal its calls' AS what FROM (SELECT coalesce(sum(calls), 0) AS n, coalesce(sum(earned_msat), 0) AS m FROM daily_total) d,
-   (SELECT count(*) AS n, coalesce(sum(charged_msat), 0) AS m FROM call) c WHERE d.n <> c.n OR d.m <> c.m`,
+   (SELECT count(*) AS n, coalesce(sum(CASE WHEN account_id <> 'trial' THEN charged_msat END), 0) AS m FROM call) c
+   WHERE d.n <> c.n OR d.m <> c.m`,
   `SELECT 'a refused command left ' || id AS what FROM transfer WHERE id >= 'refused' AND id < 'refusee'
-   UNION ALL SELECT 'a failed command left ' || id FROM account WHERE id >= 'failed' AND id < 'failee'`,
+   UNION ALL SELECT 'a failed command left ' || id FROM account WHERE id >= 'failed' AND id < 'failee'
+   UNION ALL SELECT 'a refused command left ' || call_id FROM trial_call WHERE call_id >= 'refused' AND call_id < 'refusee'`,
+  ...accountWholeness,
 ];
 
 /** The first promise that is broken, or undefined. `lost` is the family of what a client was told and is not there. */
@@ -67,7 +43,7 @@ function findLost(tx: SqliteTx, promises: Promises): string | undefined {
   const invoices = new Map(tx.all<InvoiceRow>("SELECT payment_hash AS hash, state, account_id AS account, credited_msat AS msat FROM invoice").map((row) => [row.hash, row]));
   for (const hash of promises.opened) if (!invoices.has(hash)) return "lost: an invoice that was shown";
   for (const hash of promises.forgotten) if (invoices.has(hash)) return "lost: a deletion that was answered";
-  const moved = new Map(tx.all<TransferRow>("SELECT id, credit_account AS account, amount_msat AS msat FROM transfer WHERE code IN ('invoice', 'rollover')").map((row) => [row.id, row]));
+  const moved = new Map(tx.all<TransferRow>("SELECT id, credit_account AS account, amount_msat AS msat FROM transfer WHERE code IN ('invoice', 'refill', 'rollover')").map((row) => [row.id, row]));
   for (const [hash, told] of promises.credited) {
     const invoice = invoices.get(hash);
     if (invoice?.state !== "credited" || invoice.account !== told.account || invoice.msat !== told.msat) return "lost: a credit";
@@ -79,7 +55,7 @@ function findLost(tx: SqliteTx, promises: Promises): string | undefined {
     const call = calls.get(id);
     if (call?.account !== told.account || call.msat !== told.chargedMsat) return "lost: a posted call";
   }
-  return undefined;
+  return findLostOfAccounts(tx, promises);
 }
 
 function findBroken(tx: SqliteTx, promises: Promises): string | undefined {

@@ -48,7 +48,8 @@ async function ask(gateway: Pick<Gateway, "chat" | "probe">, id: string, request
   return gateway.chat(id, toChatRequest(body), asker, request.signal);
 }
 
-function toChatRequest(body: Record<string, unknown>): ChatRequest {
+/** @throws ZodError for a field that is wrong. */
+export function toChatRequest(body: Record<string, unknown>): ChatRequest {
   const { model, messages, stream, stream_options, n } = chatRequestSchema.parse(body);
   return { model, messages: messages as ChatRequest["messages"], stream: stream ?? false, includeUsage: stream_options?.include_usage ?? false, n: n ?? 1, body };
 }

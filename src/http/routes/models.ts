@@ -2,11 +2,13 @@
 import { Elysia } from "elysia";
 import { AppError } from "../../base/errors.ts";
 import type { ModelDirectory, ModelForSale } from "../../gateway/model-directory.ts";
-import { toJsonNumber } from "../../money/msat.ts";
+import type { BtcRate } from "../../pricing/rate.ts";
+import { modelPricing } from "../discovery/catalog.ts";
 import { errorResponse } from "../errors.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
 
-export function modelRoutes(directory: Pick<ModelDirectory, "list" | "find">, context: PublicContext) {
+export function modelRoutes(directory: Pick<ModelDirectory, "list" | "find">, rate: () => BtcRate | undefined, context: PublicContext) {
+  const toWire = (model: ModelForSale) => modelToWire(model, rate());
   const app = new Elysia();
   for (const prefix of apiPrefixes) {
     app.get(`${prefix}/models`, () => json({ object: "list", data: directory.list().map(toWire) }, context));
@@ -32,14 +34,13 @@ function json(body: unknown, context: PublicContext): Response {
   return Response.json(body, { headers: { ...context.headers, "x-request-id": context.newCallId() } });
 }
 
-function toWire(model: ModelForSale) {
-  const { price } = model;
+function modelToWire(model: ModelForSale, rate: BtcRate | undefined) {
   return {
     id: model.id,
     object: "model",
     created: model.createdS,
     owned_by: model.upstream.local ? "local" : model.upstream.name,
     source: model.upstream.local ? "local" : "resold",
-    pricing: { input_msat_per_mtok: toJsonNumber(price.inputMsatPerMtok), output_msat_per_mtok: toJsonNumber(price.outputMsatPerMtok) },
+    pricing: modelPricing(model, rate),
   };
 }

@@ -1,0 +1,45 @@
+/**
+ * Every public route, once: what documents say of it is generated from here, and a test compares it with what is mounted.
+ * Paths are written under `/v1`; each is served under every prefix (`public-context.ts`).
+ */
+export type RouteKind =
+  /** Costs money: a stranger gets a 402. */
+  | "paid"
+  /** About money: topups and balances. */
+  | "account"
+  | "free";
+
+export type Route = {
+  method: "GET" | "POST";
+  path: string;
+  kind: RouteKind;
+  summary: string;
+  /** Paid routes only: whether what is charged is what was quoted, or what was used of it. */
+  quoteType?: "deterministic" | "estimated with reconciliation";
+  streaming?: boolean;
+  /** Not under the prefixes: exactly this path. */
+  absolute?: true;
+};
+
+export const routeTable: readonly Route[] = [
+  { method: "POST", path: "/chat/completions", kind: "paid", summary: "OpenAI's chat completions, streamed and not", quoteType: "estimated with reconciliation", streaming: true },
+  { method: "POST", path: "/chat/completions/:model", kind: "paid", summary: "The same with the model in the path", quoteType: "estimated with reconciliation", streaming: true },
+  { method: "GET", path: "/models", kind: "free", summary: "Models for sale with their prices, in OpenAI's list" },
+  { method: "GET", path: "/models/*", kind: "free", summary: "One model" },
+  { method: "POST", path: "/quote", kind: "free", summary: "What a chat request would cost; free, without an invoice" },
+  { method: "POST", path: "/topup", kind: "account", summary: "An invoice for a prepaid token, or for more on one" },
+  { method: "POST", path: "/topup/claim", kind: "account", summary: "A paid topup into a token" },
+  { method: "GET", path: "/topup/:hash", kind: "account", summary: "Whether a topup is paid" },
+  { method: "GET", path: "/topup/:hash/events", kind: "account", summary: "The same as an event stream" },
+  { method: "GET", path: "/balance", kind: "account", summary: "What a token or credential still holds" },
+  { method: "GET", path: "/key", kind: "account", summary: "The same with what was used, in OpenRouter's names" },
+  { method: "GET", path: "/catalog", kind: "free", summary: "Endpoints, models and least prices" },
+  { method: "GET", path: "/x402/endpoints", kind: "free", summary: "Which endpoints can be paid how" },
+  { method: "GET", path: "/", kind: "free", summary: "What this is", absolute: true },
+  { method: "GET", path: "/healthz", kind: "free", summary: "Whether it runs", absolute: true },
+  { method: "GET", path: "/pricing", kind: "free", summary: "Least prices, free calls and how to pay", absolute: true },
+  { method: "GET", path: "/api/catalog", kind: "free", summary: "The catalog for older clients", absolute: true },
+  { method: "GET", path: "/.well-known/l402.json", kind: "free", summary: "How to pay here, for directories", absolute: true },
+  { method: "GET", path: "/llms.txt", kind: "free", summary: "This service in short, for agents", absolute: true },
+  { method: "GET", path: "/llms-full.txt", kind: "free", summary: "This service in full, for agents", absolute: true },
+];

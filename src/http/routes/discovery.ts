@@ -1,0 +1,59 @@
+/** Documents that are read before anybody pays, generated from the route table and what is for sale. Never a 402. */
+import { Elysia } from "elysia";
+import type { Estimate, Gateway } from "../../gateway/gateway.ts";
+import { ceilToSat, type Msat, toJsonNumber } from "../../money/msat.ts";
+import { type BtcRate, usdText } from "../../pricing/rate.ts";
+import { catalog, endpointMatrix, pricing } from "../discovery/catalog.ts";
+import { l402Document, llmsFullText, llmsText } from "../discovery/documents.ts";
+import type { Service } from "../discovery/service.ts";
+import { errorResponse } from "../errors.ts";
+import { parseJsonObject, readText } from "../json-body.ts";
+import { apiPrefixes, type PublicContext } from "../public-context.ts";
+import { toChatRequest } from "./chat.ts";
+
+export type DiscoveryParts = { service(): Service; gateway: Pick<Gateway, "quote">; rate(): BtcRate | undefined };
+
+/** For how long a price may be relied on by somebody who asks for an invoice after it. */
+const quoteSeconds = 60;
+
+export function discoveryRoutes({ service, gateway, rate }: DiscoveryParts, context: PublicContext) {
+  const headers = () => ({ ...context.headers, "x-request-id": context.newCallId(), "Cache-Control": "public, max-age=60" });
+  const json = (body: object) => Response.json(body, { headers: headers() });
+  const text = (body: string) => new Response(body, { headers: { ...headers(), "Content-Type": "text/plain; charset=utf-8" } });
+  const app = new Elysia()
+    .get("/pricing", () => json(pricing(service())))
+    .get("/api/catalog", () => json(catalog(service())))
+    .get("/.well-known/l402.json", () => json(l402Document(service())))
+    .get("/llms.txt", () => text(llmsText(service())))
+    .get("/llms-full.txt", () => text(llmsFullText(service())));
+  const quote = async (request: Request) => {
+    const id = context.newCallId();
+    try {
+      const estimate = await gateway.quote(toChatRequest(parseJsonObject(await readText(request))));
+      return Response.json(quoteToWire(estimate, rate(), context.nowMs()), { headers: { ...context.headers, "x-request-id": id, "Cache-Control": "no-store" } });
+    } catch (error) {
+      return errorResponse(error, id, context.headers);
+    }
+  };
+  for (const prefix of apiPrefixes) {
+    app.get(`${prefix}/catalog`, () => json(catalog(service())));
+    app.get(`${prefix}/x402/endpoints`, ({ query }) => json(endpointMatrix(service(), query.supported === "all")));
+    app.post(`${prefix}/quote`, ({ request }) => quote(request));
+  }
+  return app;
+}
+
+function quoteToWire(estimate: Estimate, rate: BtcRate | undefined, nowMs: number) {
+  const amount = (msat: Msat) => ({ msat: toJsonNumber(msat), sats: toJsonNumber(ceilToSat(msat)), ...(rate && { usd: usdText(msat, rate) }) });
+  return {
+    model: estimate.model,
+    provider: estimate.local ? "local" : "resold",
+    max_tokens: estimate.maxTokens,
+    least: amount(estimate.leastMsat),
+    expected: amount(estimate.expectedMsat),
+    most: amount(estimate.mostMsat),
+    wait_seconds: 0,
+    valid_until: new Date(nowMs + quoteSeconds * 1000).toISOString(),
+    ...(rate && { btc_usd: Number(rate.centsPerBtc) / 100, btc_usd_updated_at: new Date(rate.atMs).toISOString() }),
+  };
+}

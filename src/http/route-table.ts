@@ -40,6 +40,7 @@ export const routeTable: readonly Route[] = [
   { method: "GET", path: "/pricing", kind: "free", summary: "Least prices, free calls and how to pay", absolute: true },
   { method: "GET", path: "/api/catalog", kind: "free", summary: "The catalog for older clients", absolute: true },
   { method: "GET", path: "/.well-known/l402.json", kind: "free", summary: "How to pay here, for directories", absolute: true },
+  { method: "GET", path: "/openapi.json", kind: "free", summary: "This document's machine-readable twin", absolute: true },
   { method: "GET", path: "/llms.txt", kind: "free", summary: "This service in short, for agents", absolute: true },
   { method: "GET", path: "/llms-full.txt", kind: "free", summary: "This service in full, for agents", absolute: true },
 ];

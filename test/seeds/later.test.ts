@@ -20,9 +20,6 @@ const later: Later[] = [
   { from: "402ai", snippet: "transcription", method: "POST", path: "/api/v1/audio/transcriptions" },
   { from: "402ai", snippet: "video", method: "POST", path: "/api/v1/video/generations", body: { prompt: "A neon bitcoin logo" } },
   { from: "402ai", snippet: "topup page", method: "GET", path: "/topup" },
-  { from: "402ai", snippet: "short text for agents", method: "GET", path: "/llms.txt" },
-  { from: "402ai", snippet: "long text for agents", method: "GET", path: "/llms-full.txt" },
-  { from: "402ai", snippet: "OpenAPI", method: "GET", path: "/openapi.json" },
   { from: "402ai", snippet: "create a task", method: "POST", path: "/api/v1/ai-for-hire/tasks", body: { title: "Summarize this PDF", budget_sats: 500 } },
   { from: "402ai", snippet: "list tasks", method: "GET", path: "/api/v1/ai-for-hire/tasks" },
   { from: "402ai", snippet: "task detail", method: "GET", path: task },
@@ -38,9 +35,7 @@ const later: Later[] = [
   { from: "NanoGPT", snippet: "web search", method: "POST", path: "/api/v1/data/web/search", body: search },
   { from: "NanoGPT", snippet: "scrape", method: "POST", path: "/api/v1/data/url/scrape", body: { url: "https://example.com" } },
   { from: "NanoGPT", snippet: "image edits", method: "POST", path: "/api/v1/images/edits", body: { prompt: "A neon bitcoin logo" } },
-  { from: "NanoGPT", snippet: "endpoints matrix", method: "GET", path: "/api/v1/x402/endpoints" },
   { from: "MaximumSats", snippet: "dvm", method: "POST", path: "/api/dvm", body: { prompt: "Name five prices." } },
-  { from: "MaximumSats", snippet: "pricing", method: "GET", path: "/pricing" },
   { from: "LLM402", snippet: "Ollama chat", method: "POST", path: "/api/chat", body: { model: "sandbox", messages: [{ role: "user", content: "Hello" }] } },
 ];
 

@@ -5,6 +5,7 @@ import { ceilToSat, type Msat, toJsonNumber } from "../../money/msat.ts";
 import { type BtcRate, usdText } from "../../pricing/rate.ts";
 import { catalog, endpointMatrix, pricing } from "../discovery/catalog.ts";
 import { l402Document, llmsFullText, llmsText } from "../discovery/documents.ts";
+import { openApi } from "../discovery/openapi.ts";
 import type { Service } from "../discovery/service.ts";
 import { errorResponse } from "../errors.ts";
 import { parseJsonObject, readText } from "../json-body.ts";
@@ -24,6 +25,7 @@ export function discoveryRoutes({ service, gateway, rate }: DiscoveryParts, cont
     .get("/pricing", () => json(pricing(service())))
     .get("/api/catalog", () => json(catalog(service())))
     .get("/.well-known/l402.json", () => json(l402Document(service())))
+    .get("/openapi.json", () => json(openApi(service())))
     .get("/llms.txt", () => text(llmsText(service())))
     .get("/llms-full.txt", () => text(llmsFullText(service())));
   const quote = async (request: Request) => {

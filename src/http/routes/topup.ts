@@ -1,7 +1,6 @@
 /** Money ahead: order a balance, claim it, see whether it is paid. Shapes: design, shapes sections 2 and 3. */
 import canonicalize from "canonicalize";
 import { Elysia } from "elysia";
-import { z } from "zod";
 import type { Claimed, TopupOrder, Topups, TopupState } from "../../accounts/topups.ts";
 import { decodeHex32, sha256, toHex } from "../../base/bytes.ts";
 import { AppError } from "../../base/errors.ts";
@@ -11,6 +10,7 @@ import { floorToSat, type Sat, sat, toJsonNumber } from "../../money/msat.ts";
 import { parseCents, satsOfCents } from "../../pricing/rate.ts";
 import { readAsker } from "../asker.ts";
 import { billResponse, type ChallengeSetting, wantsProblem } from "../challenge-body.ts";
+import { claimSchema } from "../contract/topup.ts";
 import { errorResponse } from "../errors.ts";
 import { numberText, parseJsonObject, readText } from "../json-body.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
@@ -89,13 +89,6 @@ function parseAmount(text: string, body: Record<string, unknown>, { limits, sett
 function invalidAmount(message: string, param: string): AppError {
   return new AppError("invalid_amount", message, { param });
 }
-
-const absent = z.null().transform(() => undefined);
-const claimSchema = z.looseObject({
-  preimage: z.union([z.string(), absent], "must be 64 hex digits").optional(),
-  claim_secret: z.union([z.string().max(256), absent], "must be a text").optional(),
-  token: z.union([z.string().max(1_024), absent], "must be a token").optional(),
-});
 
 async function claim(parts: TopupParts, context: PublicContext, request: Request, headers: Record<string, string>): Promise<Response> {
   const text = await readText(request);

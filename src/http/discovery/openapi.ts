@@ -1,0 +1,86 @@
+/**
+ * `/openapi.json` (OpenAPI 3.1) from the route table. Paid operations carry `x-payment-info` in the form directories of paid
+ * APIs read: a price in dollars, and an object for each protocol.
+ */
+import { z } from "zod";
+import { sat, satToMsat } from "../../money/msat.ts";
+import { usdText } from "../../pricing/rate.ts";
+import { chatRequestSchema } from "../contract/chat.ts";
+import { claimSchema, topupSchema } from "../contract/topup.ts";
+import { type Route, routeTable } from "../route-table.ts";
+import { leastSats, type Service, soldRoutes } from "./service.ts";
+
+const bodies: Readonly<Record<string, z.ZodType>> = {
+  "/chat/completions": chatRequestSchema, "/chat/completions/:model": chatRequestSchema.partial({ model: true }), "/quote": chatRequestSchema,
+  "/topup": topupSchema, "/topup/claim": claimSchema,
+};
+
+const json = (schema: object) => ({ content: { "application/json": { schema } } });
+const error = { description: "An error in OpenAI's shape", ...json({ $ref: "#/components/schemas/Error" }) };
+
+export function openApi(service: Service) {
+  const sold = new Set(soldRoutes(service));
+  const paths: Record<string, Record<string, object>> = {};
+  for (const route of routeTable) {
+    if (route.kind === "paid" && !sold.has(route)) continue;
+    (paths[pathOf(route)] ??= {})[route.method.toLowerCase()] = operation(route, service);
+  }
+  return {
+    openapi: "3.1.0",
+    info: { title: "Hearth", version: "1", description: "Language models paid over Lightning, by the request (L402, Payment) or from a prepaid token." },
+    servers: [{ url: service.publicUrl }],
+    paths,
+    components: {
+      securitySchemes: {
+        token: { type: "http", scheme: "bearer", description: "abl_... from a topup, or <macaroon>:<preimage>" },
+        l402: { type: "apiKey", in: "header", name: "Authorization", description: "L402 <macaroon>:<preimage>" },
+      },
+      schemas: { Error: errorSchema },
+    },
+  };
+}
+
+/** `/models/*` is one model by an id that may hold slashes. */
+function pathOf({ path, absolute }: Route): string {
+  return (absolute ? path : `/v1${path}`).replace("/*", "/{id}").replaceAll(/:(\w+)/g, "{$1}");
+}
+
+function operation(route: Route, service: Service) {
+  const body = bodies[route.path];
+  const parameters = [...pathOf(route).matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
+  const paid = route.kind === "paid";
+  return {
+    operationId: `${route.method.toLowerCase()}${pathOf(route).replaceAll(/\W+/g, "_")}`,
+    summary: route.summary,
+    ...(parameters.length > 0 && { parameters }),
+    ...(body && { requestBody: { required: true, ...json(z.toJSONSchema(body, { io: "input", unrepresentable: "any", target: "draft-2020-12" })) } }),
+    responses: {
+      ...(route.path === "/topup" ? { 402: { description: "The invoice to pay, with the secret that claims it" } } : { 200: { description: "OK" } }),
+      ...(paid && { 402: { description: "An invoice to pay; repeat the request with the proof" } }),
+      default: error,
+    },
+    ...(paid && { security: [{}, { token: [] }, { l402: [] }], "x-payment-info": paymentInfo(route, service) }),
+    ...(route.kind === "account" && !route.path.startsWith("/topup") && { security: [{ token: [] }, { l402: [] }] }),
+  };
+}
+
+function paymentInfo({ quoteType }: Route, { models, minPriceSats, rate }: Service) {
+  const least = Math.min(...models.map((model) => leastSats(model, minPriceSats)));
+  const currency = rate === undefined ? { currency: "sat", min: String(least) } : { currency: "USD", min: usdText(satToMsat(sat(BigInt(least))), rate) };
+  return {
+    price: { mode: quoteType === "deterministic" ? "fixed" : "dynamic", ...currency },
+    protocols: [{ l402: { network: "lightning" } }, { mpp: { method: "lightning", intent: "charge", currency: "sat" } }],
+  };
+}
+
+const errorSchema = {
+  type: "object",
+  required: ["error"],
+  properties: {
+    error: {
+      type: "object",
+      required: ["message", "type", "code"],
+      properties: { message: { type: "string" }, type: { type: "string" }, code: { type: "string" }, param: { type: ["string", "null"] } },
+    },
+  },
+} as const;

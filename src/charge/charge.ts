@@ -156,13 +156,20 @@ export class Charge {
     if (address === undefined) return undefined;
     const addressHash = hashAddress(rules.addressKey, address);
     const atMs = this.#clock.nowMs();
-    if (!hasTrial(this.#reader, addressHash, rules.callsPerDay, atMs)) return undefined;
+    if (!(await this.#hasTrial(addressHash, rules.callsPerDay, atMs))) return undefined;
     const { callsPerDay, dailyBudgetMsat } = rules;
     const outcome = await this.#writer.executed(reserveTrial, {
       id: callId, addressHash, rules: { callsPerDay, dailyBudgetMsat }, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.ceilingMsat, boot: this.#boot, atMs,
     });
     if (!outcome.ok) return undefined;
     return reserved({ id: callId, accountId: "trial", atMs, quote, amountMsat: outcome.amountMsat, spendableMsat: undefined, free: true });
+  }
+
+  async #hasTrial(addressHash: string, callsPerDay: number, atMs: number): Promise<boolean> {
+    if (hasTrial(this.#reader, addressHash, callsPerDay, atMs)) return true;
+    // A call that came to nothing a moment ago is given back by a write nobody waited for.
+    await this.#writer.caughtUp();
+    return hasTrial(this.#reader, addressHash, callsPerDay, atMs);
   }
 
   async #bill(sale: Sale, asker: Pick<Asker, "address">, reason: Reason, rollsOverFrom?: string): Promise<Extract<Opening, { kind: "bill" }>> {

@@ -1,11 +1,10 @@
 /** A chat request as something to sell: its counts, its quote, and the terms that travel with an invoice. Pure. */
-import canonicalize from "canonicalize";
 import { toHex, sha256 } from "../base/bytes.ts";
+import { canonicalText } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import type { Msat } from "../money/msat.ts";
 import { familyFactorPercent, tokensAtMost } from "../pricing/estimate.ts";
 import { affordableOutputTokens, costOf, type ModelPrice, type TokenRate } from "../pricing/quote.ts";
-
 import { type ChatPlan, promptTexts } from "./plan.ts";
 
 export type ChatTerms = {
@@ -117,13 +116,4 @@ function fingerprint(plan: ChatPlan): string {
   const { stream: _stream, stream_options: _options, payment_hash: _hash, n: _n, ...asked } = plan.request.body;
   const question = { route: "chat/completions", ...asked, n: plan.request.n };
   return toHex(sha256(canonicalText(question)));
-}
-
-/** RFC 8785, which has no text for half an emoji; a prompt cut there still has the text it came with. */
-function canonicalText(value: object): string {
-  try {
-    return canonicalize(value) ?? "";
-  } catch {
-    return JSON.stringify(value);
-  }
 }

@@ -37,7 +37,7 @@ function readTokenHeader(value: string | null): string | undefined {
 
 /** Several places are one hash if they agree. */
 function readPaymentHash(request: Request, body: Record<string, unknown> | undefined, authorization: string | undefined): string | undefined {
-  const query = request.url.includes("payment_hash=") ? new URL(request.url).searchParams.getAll("payment_hash") : [];
+  const query = request.url.includes("payment_hash=") ? new URLSearchParams(request.url.slice(request.url.indexOf("?") + 1)).getAll("payment_hash") : [];
   const places = [request.headers.get("x-payment-hash"), ...query, body?.payment_hash].filter((value) => value !== null && value !== undefined);
   const hashes = new Set(places.map(toPaymentHash));
   if (authorization !== undefined) hashes.add(authorization);

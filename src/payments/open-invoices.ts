@@ -6,6 +6,7 @@ export class OpenInvoices {
   #count: number;
   readonly #byAddress = new Map<string, Map<string, number>>();
   readonly #addressOf = new Map<string, string>();
+  readonly #inTheMaking = new Map<string, number>();
 
   constructor(count: number) {
     this.#count = count;
@@ -15,26 +16,28 @@ export class OpenInvoices {
     return this.#count;
   }
 
-  /** Those of one address that can still be paid. */
+  /** Those of one address that can still be paid, and those that are being made for it. */
   countOf(address: string, nowMs: number): number {
     const own = this.#byAddress.get(address);
-    if (own === undefined) return 0;
-    for (const [paymentHash, expiresAtMs] of own) if (expiresAtMs <= nowMs) this.#release(paymentHash);
-    return own.size;
+    for (const [paymentHash, expiresAtMs] of own ?? []) if (expiresAtMs <= nowMs) this.#release(paymentHash);
+    return (own?.size ?? 0) + (this.#inTheMaking.get(address) ?? 0);
   }
 
-  /** Before the node is asked, so that a burst of askers is counted too. */
-  begin(): void {
+  /** Before the node is asked, so that a burst of askers is counted too. Ends in `made` or `undo`. */
+  begin(address: string | undefined): void {
     this.#count++;
+    if (address !== undefined) this.#inTheMaking.set(address, (this.#inTheMaking.get(address) ?? 0) + 1);
   }
 
   /** The node made none. */
-  undo(): void {
+  undo(address: string | undefined): void {
     this.#count--;
+    this.#endMaking(address);
   }
 
   made(paymentHash: string, address: string | undefined, expiresAtMs: number): void {
     if (address === undefined) return;
+    this.#endMaking(address);
     const own = this.#byAddress.get(address) ?? new Map<string, number>();
     this.#byAddress.set(address, own.set(paymentHash, expiresAtMs));
     this.#addressOf.set(paymentHash, address);
@@ -44,6 +47,13 @@ export class OpenInvoices {
   ended(paymentHash: string): void {
     this.#count = Math.max(0, this.#count - 1);
     this.#release(paymentHash);
+  }
+
+  #endMaking(address: string | undefined): void {
+    if (address === undefined) return;
+    const left = this.#inTheMaking.get(address)! - 1;
+    if (left > 0) this.#inTheMaking.set(address, left);
+    else this.#inTheMaking.delete(address);
   }
 
   #release(paymentHash: string): void {

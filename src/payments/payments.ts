@@ -99,13 +99,13 @@ export class Payments {
       throw tooMany(`${this.#open.count} invoices wait for payment`);
     if (address !== undefined && this.#open.countOf(address, this.#clock.nowMs()) >= this.#limits.perAddress)
       throw tooMany(`${this.#limits.perAddress} invoices for your address wait for payment; pay one, or present its macaroon or payment hash to see it again`);
-    this.#open.begin();
+    this.#open.begin(address);
     try {
       const invoice = await this.#make(request);
       this.#open.made(invoice.paymentHash, address, invoice.expiresAtMs);
       return invoice;
     } catch (error) {
-      this.#open.undo();
+      this.#open.undo(address);
       throw error;
     }
   }

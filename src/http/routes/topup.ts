@@ -1,8 +1,8 @@
 /** Money ahead: order a balance, claim it, see whether it is paid. Shapes: design, shapes sections 2 and 3. */
-import canonicalize from "canonicalize";
 import { Elysia } from "elysia";
 import type { Claimed, TopupOrder, Topups, TopupState } from "../../accounts/topups.ts";
 import { decodeHex32, sha256, toHex } from "../../base/bytes.ts";
+import { canonicalText } from "../../base/canonical.ts";
 import { AppError } from "../../base/errors.ts";
 import { isClaimSecret } from "../../l402/claim-secret.ts";
 import { paymentReceipt } from "../../l402/payment-scheme.ts";
@@ -37,7 +37,7 @@ export function topupRoutes(parts: TopupParts, context: PublicContext) {
     guarded(async (_id, headers) => {
       const known = decodeHex32(paymentHash) ? parts.topups.state(paymentHash.toLowerCase()) : undefined;
       if (known === undefined) throw new AppError("not_found", "There is no topup with this payment hash.");
-      return asEvents ? topupStream(parts, known, request.signal, context, headers) : Response.json(stateToWire(known, context.nowMs()), { headers });
+      return asEvents && request.method !== "HEAD" ? topupStream(parts, known, request.signal, context, headers) : Response.json(stateToWire(known, context.nowMs()), { headers });
     });
   for (const prefix of apiPrefixes) {
     app.post(`${prefix}/topup`, ({ request }) => guarded((_id, headers) => open(parts, context, request, headers)));
@@ -113,7 +113,7 @@ function invalidPayment(message: string, param: string): AppError {
 }
 
 function bodyHash(body: Record<string, unknown>): string {
-  return toHex(sha256(canonicalize(body) ?? ""));
+  return toHex(sha256(canonicalText(body)));
 }
 
 function claimedToWire(claimed: Claimed) {

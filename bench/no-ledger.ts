@@ -35,7 +35,10 @@ const freeTill: Till = {
 };
 
 const upstream = openAiCompatible({ name: "bench", url: `${upstreamUrl}/v1`, key: undefined, capField: undefined });
-const directory = new ModelDirectory([upstream], () => ({ kind: "sats", price: modelPrice }), () => undefined, clock);
+const directory = new ModelDirectory({
+  upstreams: [upstream], clock, aliases: {}, rate: () => undefined,
+  priceOf: () => ({ price: { kind: "sats", price: modelPrice }, cost: { kind: "sats", price: modelPrice } }),
+});
 await directory.refresh();
 const gateway = new Gateway({ directory, till: freeTill, clock, limits: { defaultOutputTokens: 2_048, maxOutputTokens: 16_384 }, trial: { models: [], maxOutputTokens: 0 } });
 const context = { headers: corsHeaders, addressOf: () => () => undefined, nowMs: () => clock.nowMs(), newCallId: () => newId("c", clock.nowMs(), random) };

@@ -43,7 +43,7 @@ import { OwnerSessions } from "./owner/session.ts";
 import { bindNode } from "./payments/node-identity.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
-import { listPrice } from "./pricing/owner-prices.ts";
+import { priceAndCost } from "./pricing/owner-prices.ts";
 import { RateBook } from "./pricing/rate-book.ts";
 import { jsonRateSource } from "./pricing/rate-source.ts";
 import { bundledPrices } from "./pricing/snapshot.ts";
@@ -144,7 +144,12 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const accounts = new Accounts({ reader, writer, clock, desk });
   const topups = new Topups({ accounts, desk, mint, payments, writer, reader, clock, tokenKey, boot, alwaysSecret: config.claim_needs_secret });
   const charge = new Charge({ accounts, desk, mint, writer, reader, clock, boot, minPriceSats: sat(BigInt(limits.min_price_sats)), trial: trialRules(config, master) });
-  const directory = new ModelDirectory(upstreams, (upstream, id) => listPrice(config, bundledPrices, upstream, id), () => rates.current(), clock);
+  const directory = new ModelDirectory({
+    upstreams, clock,
+    priceOf: (upstream, id) => priceAndCost(config, bundledPrices, upstream, id),
+    rate: () => rates.current(),
+    aliases: config.aliases,
+  });
   const caps = { defaultOutputTokens: limits.default_output_tokens, maxOutputTokens: limits.max_output_tokens };
   const trial = { models: config.trial.models, maxOutputTokens: config.trial.max_output_tokens };
   return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial }) };

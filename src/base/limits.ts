@@ -88,6 +88,9 @@ export const firstByteTimeoutMs = 900_000;
 export const stallTimeoutMs = 120_000;
 /** A comment is sent on a stream that was quiet for this long, so that proxies keep it open. */
 export const keepAliveMs = 10_000;
+/** A model server that failed is passed over for this long, doubled with each failure in a row up to the second figure. */
+export const firstCoolDownMs = 5_000;
+export const lastCoolDownMs = 5 * 60_000;
 /** Upstream model lists are read again this often. */
 export const modelRefreshMs = 30_000;
 /** Time a model list may take. */

@@ -65,6 +65,8 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   upstreams: z.array(upstreamSchema).max(64).default([]),
+  /** Other names for models, e.g. "gpt-4o-mini" = "qwen3:8b"; a model of that name comes first. */
+  aliases: z.record(z.string().min(1).max(256), z.string().min(1).max(256)).default({}),
   prices: z
     .strictObject({
       default: priceSchema.optional(),

@@ -11,7 +11,7 @@ import type { Bill, Opening } from "../charge/charge.ts";
 import type { CallEnd, Reservation, Sale, Settled } from "../charge/sale.ts";
 import { type Msat, minMsat } from "../money/msat.ts";
 import { tokensLikely } from "../pricing/estimate.ts";
-import { costOf } from "../pricing/quote.ts";
+import { costOf, covers } from "../pricing/quote.ts";
 import type { BtcRate } from "../pricing/rate.ts";
 import type { UpstreamAnswer } from "../upstream/upstream.ts";
 import { type Ending, endCall } from "./call-end.ts";
@@ -23,7 +23,7 @@ import { type CapLimits, type ChatPlan, planChat, promptTexts, upstreamBody } fr
 import { OutputBook } from "./output-book.ts";
 import { relayStream } from "./relay-stream.ts";
 import { SpeedBook } from "./speed-book.ts";
-import { isOwnersTrouble, upstreamRefusal } from "./upstream-errors.ts";
+import { isOwnersTrouble, isTheRequests, upstreamRefusal } from "./upstream-errors.ts";
 
 /** What the till must do for the gateway. */
 export type Till = {
@@ -55,6 +55,14 @@ export type ChatAnswer =
       /** Set when the balance paid for less than the default cap. */
       loweredCap: number | undefined;
     };
+
+/** Whose fault it was that somebody else is asked: the server's, the owner's key there, or it has that model no more. */
+type Failover = { fault: "server" | "owner" | "model" };
+
+/** How asking one upstream came out. */
+type Attempt =
+  | { kind: "answer"; answer: UpstreamAnswer }
+  | { kind: "failed"; error: unknown; failover: Failover | undefined; /** The client left while the model was at it. */ working: boolean };
 
 /** One paid call on its way. */
 type Call = { plan: ChatPlan; terms: ChatTerms; cap: number; reservation: Reservation; tap: ChatTap; clientGone: AbortSignal; stop: AbortController };
@@ -138,28 +146,52 @@ export class Gateway {
     return { ...common, contentType: "application/json", body, charged: this.#settle(call, "completed") };
   }
 
-  /** Resolves with the head of a good answer; on any other the reservation is void before the error is thrown. */
+  /**
+   * Resolves with the head of a good answer; on any other the reservation is void before the error is thrown. Before that
+   * whoever stands in is asked, under the same reservation, if what they cost is covered by what was quoted.
+   */
   async #callUpstream(call: Call): Promise<UpstreamAnswer> {
+    const { model } = call.plan;
+    const { price, inputTokens } = call.terms;
+    const standIns = model.standIns.filter((place) => covers(price, place.cost, inputTokens) && !this.#directory.pulse.isCooling(place.upstream.name));
+    for (let next = 0; ; next++) {
+      const attempt = await this.#ask(call);
+      if (attempt.kind === "answer") {
+        this.#directory.pulse.answered(call.plan.model.upstream.name);
+        return attempt.answer;
+      }
+      const { error, failover } = attempt;
+      if (failover && failover.fault !== "model") this.#directory.pulse.failed(call.plan.model.upstream.name, failover.fault === "owner");
+      const place = failover && !call.clientGone.aborted ? standIns[next] : undefined;
+      if (place === undefined) {
+        // Left while the model was working: the upstream has made tokens for it.
+        if (attempt.working) this.#settle(call, "client_left");
+        else this.#till.settle(call.reservation, { act: "void", reason: call.clientGone.aborted ? "client_left" : "upstream_failed" });
+        throw error;
+      }
+      log.info("upstream.failover", { from: call.plan.model.upstream.name, to: place.upstream.name, model: model.id });
+      call.plan = { ...call.plan, model: { ...model, ...place } };
+      call.stop = new AbortController();
+    }
+  }
+
+  /** One upstream, once. */
+  async #ask(call: Call): Promise<Attempt> {
     const { plan, stop, clientGone } = call;
     if (clientGone.aborted) {
       // Gone before the upstream heard of it: nothing was made for this call.
-      this.#till.settle(call.reservation, { act: "void", reason: "client_left" });
-      throw new AppError("client_left", "The client left.");
+      return { kind: "failed", error: new AppError("client_left", "The client left."), failover: undefined, working: false };
     }
     const leave = () => stop.abort(new AppError("client_left", "The client left."));
     clientGone.addEventListener("abort", leave, { once: true });
     const late = setTimeout(() => stop.abort(silent(plan)), firstByteTimeoutMs);
-    let refused = false;
     try {
       const answer = await plan.model.upstream.chat(upstreamBody(plan, call.cap), stop.signal);
-      if (answer.status >= 200 && answer.status < 300) return answer;
-      refused = true;
-      throw await this.#refusal(call, answer);
+      if (answer.status >= 200 && answer.status < 300) return { kind: "answer", answer };
+      const error = await this.#refusal(call, answer);
+      return { kind: "failed", error, failover: failoverOf(answer.status), working: false };
     } catch (error) {
-      // Left while the model was working: the upstream has made tokens for it.
-      if (clientGone.aborted && !refused) this.#settle(call, "client_left");
-      else this.#till.settle(call.reservation, { act: "void", reason: "upstream_failed" });
-      throw error;
+      return { kind: "failed", error, failover: clientGone.aborted ? undefined : { fault: "server" }, working: clientGone.aborted };
     } finally {
       clearTimeout(late);
     }
@@ -235,6 +267,12 @@ export class Gateway {
     const labels = { endpoint: "chat/completions", model: plan.model.id, upstream: plan.model.upstream.name };
     return this.#till.settle(call.reservation, endCall(ending, delivered, terms, labels));
   }
+}
+
+/** A request that is wrong is wrong everywhere. */
+function failoverOf(status: number): Failover | undefined {
+  if (isTheRequests(status)) return undefined;
+  return { fault: isOwnersTrouble(status) ? "owner" : status === 404 ? "model" : "server" };
 }
 
 function quotedOf(plan: ChatPlan, inputTokens: number): Quoted {

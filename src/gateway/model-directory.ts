@@ -1,4 +1,7 @@
-/** Which models are for sale, at which upstream and at which price. Lists are read again in the background. */
+/**
+ * Which models are for sale, at which upstreams and at which price. Lists are read again in the background. A name that
+ * several upstreams list is one model: the cheapest healthy one serves it, the others stand in for it.
+ */
 import type { Clock } from "../base/clock.ts";
 import { modelRefreshMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
@@ -6,55 +9,79 @@ import { type ListPrice, priceAt } from "../pricing/list-price.ts";
 import type { ModelPrice } from "../pricing/quote.ts";
 import type { BtcRate } from "../pricing/rate.ts";
 import type { Upstream, UpstreamModel } from "../upstream/upstream.ts";
+import { UpstreamPulse } from "./upstream-pulse.ts";
 
-export type ModelForSale = {
-  /** What buyers call it. */
-  id: string;
+/** One upstream that serves a model. */
+export type Place = {
   upstreamModelId: string;
   upstream: Upstream;
+  /** What the owner pays for it. */
+  cost: ModelPrice;
+};
+
+export type ModelForSale = Place & {
+  /** What buyers call it. */
+  id: string;
   /** At this moment's rate. */
   price: ModelPrice;
   /** What that rate is, for a price in dollars. */
   rate: BtcRate | undefined;
   createdS: number;
+  /** Who serves it when this upstream fails, the cheapest first. */
+  standIns: readonly Place[];
 };
 
-type Entry = Omit<ModelForSale, "price" | "rate"> & { list: ListPrice };
+export type UpstreamHealth = {
+  name: string;
+  healthy: boolean;
+  modelsForSale: number;
+  modelsWithoutPrice: number;
+  /** It refuses the owner's key or account. */
+  refusesOwner: boolean;
+};
 
-export type UpstreamHealth = { name: string; healthy: boolean; modelsForSale: number; modelsWithoutPrice: number };
-
-/** The listed price, or undefined: without one a model is not for sale. */
-export type PriceOf = (upstream: Upstream, modelId: string) => ListPrice | undefined;
+/** What a model is listed at and what it costs the owner; undefined: without a price it is not for sale. */
+export type PriceOf = (upstream: Upstream, modelId: string) => { price: ListPrice; cost: ListPrice } | undefined;
 
 type Listing = { upstream: Upstream; models: UpstreamModel[]; healthy: boolean };
+/** A model at one upstream, in the owner's order. */
+type Entry = { upstream: Upstream; upstreamModelId: string; price: ListPrice; cost: ListPrice; createdS: number };
+type Group = { id: string; entries: Entry[] };
+
+type Priced = Place & { price: ModelPrice; rate: BtcRate | undefined; createdS: number };
 
 export class ModelDirectory {
+  readonly pulse: UpstreamPulse;
   readonly #listings: Listing[];
   readonly #priceOf: PriceOf;
+  readonly #aliases: Readonly<Record<string, string>>;
   readonly #rate: () => BtcRate | undefined;
   readonly #clock: Clock;
   readonly #stop = new AbortController();
   readonly #startedS: number;
-  #byId = new Map<string, Entry>();
-  #listed: Entry[] = [];
+  #byId = new Map<string, Group>();
+  #listed: Group[] = [];
 
-  constructor(upstreams: readonly Upstream[], priceOf: PriceOf, rate: () => BtcRate | undefined, clock: Clock) {
-    this.#listings = upstreams.map((upstream) => ({ upstream, models: [], healthy: false }));
-    this.#priceOf = priceOf;
-    this.#rate = rate;
-    this.#clock = clock;
-    this.#startedS = Math.floor(clock.nowMs() / 1000);
+  constructor(parts: { upstreams: readonly Upstream[]; priceOf: PriceOf; rate: () => BtcRate | undefined; aliases: Readonly<Record<string, string>>; clock: Clock }) {
+    this.#listings = parts.upstreams.map((upstream) => ({ upstream, models: [], healthy: false }));
+    this.#priceOf = parts.priceOf;
+    this.#aliases = parts.aliases;
+    this.#rate = parts.rate;
+    this.#clock = parts.clock;
+    this.#startedS = Math.floor(parts.clock.nowMs() / 1000);
+    this.pulse = new UpstreamPulse(parts.clock);
   }
 
-  /** In the owner's order of upstreams. */
+  /** In the owner's order of upstreams, aliases last. */
   list(): readonly ModelForSale[] {
-    return this.#listed.map((entry) => this.#priced(entry)).filter((model) => model !== undefined);
+    return this.#listed.map((group) => this.#priced(group)).filter((model) => model !== undefined);
   }
 
-  /** By its id, by `upstream/id`, or by `auto`: the cheapest. */
+  /** By its id, by an alias, by `upstream/id` (that one only), or by `auto`: the cheapest. */
   find(id: string): ModelForSale | undefined {
-    const entry = this.#byId.get(id);
-    return id === "auto" ? this.cheapest() : entry && this.#priced(entry);
+    if (id === "auto") return this.cheapest();
+    const group = this.#byId.get(id);
+    return group && this.#priced(group);
   }
 
   /** Whether it would be for sale if the price of bitcoin were known. */
@@ -62,21 +89,24 @@ export class ModelDirectory {
     return this.#byId.has(id);
   }
 
-  #priced(entry: Entry): ModelForSale | undefined {
-    const rate = entry.list.kind === "usd" ? this.#rate() : undefined;
-    const price = priceAt(entry.list, rate);
-    return price && { ...entry, price, rate };
+  cheapest(): ModelForSale | undefined {
+    return this.list().reduce<ModelForSale | undefined>((best, model) => (best && sumOf(best) <= sumOf(model) ? best : model), undefined);
   }
 
-  cheapest(): ModelForSale | undefined {
-    const price = (model: ModelForSale) => model.price.inputMsatPerMtok + model.price.outputMsatPerMtok;
-    return this.list().reduce<ModelForSale | undefined>((best, model) => (best && price(best) <= price(model) ? best : model), undefined);
+  /** The cheapest upstream that has not failed lately; where all have, the cheapest gets another chance. */
+  #priced({ id, entries }: Group): ModelForSale | undefined {
+    const rate = this.#rate();
+    const priced = entries.map((entry) => pricedAt(entry, rate)).filter((one) => one !== undefined);
+    if (priced.length > 1) priced.sort((a, b) => Number(this.pulse.isCooling(a.upstream.name)) - Number(this.pulse.isCooling(b.upstream.name)) || Number(sumOf(a) - sumOf(b)));
+    const [first, ...standIns] = priced;
+    return first && { id, ...first, standIns };
   }
 
   health(): UpstreamHealth[] {
     return this.#listings.map(({ upstream, models, healthy }) => {
       const priced = models.filter((model) => this.#priceOf(upstream, model.id)).length;
-      return { name: upstream.name, healthy, modelsForSale: healthy ? priced : 0, modelsWithoutPrice: models.length - priced };
+      const { name } = upstream;
+      return { name, healthy, modelsForSale: healthy ? priced : 0, modelsWithoutPrice: models.length - priced, refusesOwner: this.pulse.refusesOwner(name) };
     });
   }
 
@@ -98,25 +128,26 @@ export class ModelDirectory {
   }
 
   #rebuild(): void {
-    const byId = new Map<string, Entry>();
-    const listed: Entry[] = [];
-    for (const { upstream, models, healthy } of this.#listings) {
-      if (!healthy) continue;
-      for (const model of models) {
-        const list = this.#priceOf(upstream, model.id);
-        if (!list) continue;
+    const groups = new Map<string, Group>();
+    const alone = new Map<string, Group>();
+    for (const { upstream, models, healthy } of this.#listings)
+      for (const model of healthy ? models : []) {
+        const listed = this.#priceOf(upstream, model.id);
+        if (!listed) continue;
         // Ollama lists `tiny:latest` and everybody asks for `tiny`.
         const name = model.id.replace(/:latest$/, "");
-        const long = `${upstream.name}/${name}`;
-        // The first upstream that lists a name owns it; the others are reached by their long one.
-        const id = byId.has(name) ? long : name;
-        const entry = { id, upstreamModelId: name, upstream, list, createdS: model.createdS ?? this.#startedS };
-        listed.push(entry);
-        for (const alias of [id, long, model.id]) if (!byId.has(alias)) byId.set(alias, entry);
+        const entry = { upstream, upstreamModelId: name, ...listed, createdS: model.createdS ?? this.#startedS };
+        const group = groups.get(name) ?? { id: name, entries: [] };
+        groups.set(name, group);
+        group.entries.push(entry);
+        for (const long of [`${upstream.name}/${name}`, `${upstream.name}/${model.id}`]) alone.set(long, { id: name, entries: [entry] });
+        alone.set(model.id, group);
       }
-    }
+    const byId = new Map([...alone, ...groups]);
+    const aliases = Object.entries(this.#aliases).flatMap(([id, target]) => (byId.has(id) || !byId.has(target) ? [] : [{ id, entries: byId.get(target)!.entries }]));
+    for (const group of aliases) byId.set(group.id, group);
     this.#byId = byId;
-    this.#listed = listed;
+    this.#listed = [...groups.values(), ...aliases];
   }
 
   /** Keeps the lists fresh until `stop`. */
@@ -130,4 +161,14 @@ export class ModelDirectory {
   stop(): void {
     this.#stop.abort();
   }
+}
+
+function pricedAt({ upstream, upstreamModelId, price: listed, cost: paid, createdS }: Entry, rate: BtcRate | undefined): Priced | undefined {
+  const price = priceAt(listed, rate), cost = priceAt(paid, rate);
+  if (price === undefined || cost === undefined) return undefined;
+  return { upstream, upstreamModelId, price, cost, rate: listed.kind === "usd" ? rate : undefined, createdS };
+}
+
+function sumOf({ price }: { price: ModelPrice }): bigint {
+  return price.inputMsatPerMtok + price.outputMsatPerMtok;
 }

@@ -13,6 +13,11 @@ export function upstreamRefusal(status: number, body: string): AppError {
   return new AppError("upstream_unavailable", "The model server cannot answer; nothing was charged.", { retryable: true, retryAfterSeconds: 5 });
 }
 
+/** Whether an upstream says by this that the request itself is wrong: then it is so at every other. */
+export function isTheRequests(status: number): boolean {
+  return namesTheRequest.has(status);
+}
+
 /** Whether the owner must act: their key or their account at the upstream is refused. */
 export function isOwnersTrouble(status: number): boolean {
   return status === 401 || status === 402 || status === 403;

@@ -9,6 +9,17 @@ const localDefault: PriceConfig = { input_sats_per_mtok: 200, output_sats_per_mt
 
 export type PriceSettings = Pick<Config, "prices" | "upstreams">;
 
+const nothing: ListPrice = { kind: "sats", price: { inputMsatPerMtok: 0n, outputMsatPerMtok: 0n } };
+
+/** What a model is listed at, and what it costs the owner: nothing where it runs at home, the public price, or else what it is listed at. */
+export function priceAndCost(config: PriceSettings, snapshot: Snapshot, upstream: { name: string; local: boolean }, modelId: string): { price: ListPrice; cost: ListPrice } | undefined {
+  const price = listPrice(config, snapshot, upstream, modelId);
+  if (price === undefined) return undefined;
+  if (upstream.local) return { price, cost: nothing };
+  const usd = publicPrice(config, snapshot, upstream.name, modelId, 0);
+  return { price, cost: usd ?? price };
+}
+
 /**
  * Looked up as `upstream/model`, then `model`, then the upstream's price, then the public price of its provider with the
  * margin, then (local models only) the default.
@@ -21,9 +32,14 @@ export function listPrice(config: PriceSettings, snapshot: Snapshot, upstream: {
   const configured = config.upstreams.find((one) => one.name === upstream.name);
   if (configured?.price) return toListPrice(configured.price);
   if (upstream.local) return toListPrice(config.prices.default ?? localDefault);
+  return publicPrice(config, snapshot, upstream.name, modelId, config.prices.margin_percent);
+}
+
+function publicPrice(config: PriceSettings, snapshot: Snapshot, upstreamName: string, modelId: string, marginPercent: number): ListPrice | undefined {
+  const configured = config.upstreams.find((one) => one.name === upstreamName);
   const provider = configured && (configured.provider ?? providerOf(configured.url));
   const row = provider === undefined ? undefined : publicRow(snapshot, provider, modelId);
-  const usd = row && withMargin(row, config.prices.margin_percent);
+  const usd = row && withMargin(row, marginPercent);
   return usd && { kind: "usd", price: usd };
 }
 

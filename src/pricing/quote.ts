@@ -19,6 +19,12 @@ export function costOf(tokens: TokenCounts, price: ModelPrice): Msat {
   return msat(cost > 0n ? cost : 1n);
 }
 
+/** Whether somebody who pays `cost` and is paid `price` loses nothing on a call of so much input, whatever is used of it. */
+export function covers(price: ModelPrice, cost: ModelPrice, inputTokens: number): boolean {
+  const sold = [price, price.above ?? price], paid = rateFor(inputTokens, cost);
+  return sold.every((rate) => paid.inputMsatPerMtok <= rate.inputMsatPerMtok && paid.outputMsatPerMtok <= rate.outputMsatPerMtok);
+}
+
 function rateFor(inputTokens: number, price: ModelPrice): TokenRate {
   return price.above !== undefined && inputTokens > price.above.tokens ? price.above : price;
 }

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/base/clock.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { ModelDirectory } from "../../src/gateway/model-directory.ts";
-import { listPrice } from "../../src/pricing/owner-prices.ts";
+import { priceAndCost } from "../../src/pricing/owner-prices.ts";
 import { openAiCompatible } from "../../src/upstream/openai-compatible.ts";
 import type { Upstream } from "../../src/upstream/upstream.ts";
 
@@ -28,14 +28,17 @@ const noPublicPrices = { source: "none", licence: "none", takenOn: "2026-01-01",
 
 function directoryOf(upstreams: Upstream[], settings: Record<string, unknown> = {}) {
   const config = configSchema.parse({ data_dir: "unused", ...settings });
-  return new ModelDirectory(upstreams, (one, id) => listPrice(config, noPublicPrices, one, id), () => undefined, systemClock);
+  return new ModelDirectory({
+    upstreams, clock: systemClock, aliases: config.aliases, rate: () => undefined,
+    priceOf: (one, id) => priceAndCost(config, noPublicPrices, one, id),
+  });
 }
 
 describe("several upstreams", () => {
-  test("a name both have belongs to the first in line, the other is reached by its long name", async () => {
+  test("a name both have is one model, served by the first in line at the same price; each alone is reached by its long name", async () => {
     const directory = directoryOf([upstream("attic", () => ["qwen", "phi"]), upstream("cellar", () => ["qwen", "llama"])]);
     await directory.refresh();
-    expect(directory.list().map((model) => model.id)).toEqual(["qwen", "phi", "cellar/qwen", "llama"]);
+    expect(directory.list().map((model) => model.id)).toEqual(["qwen", "phi", "llama"]);
     expect(directory.find("qwen")?.upstream.name).toBe("attic");
     expect(directory.find("attic/qwen")?.upstream.name).toBe("attic");
     expect(directory.find("cellar/qwen")).toMatchObject({ upstreamModelId: "qwen", upstream: { name: "cellar" } });

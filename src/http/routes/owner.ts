@@ -101,6 +101,7 @@ function toWire(report: Report) {
     node: { reachable: report.node.reachable, network: report.node.network, public_key: report.node.publicKey },
     upstreams: report.upstreams.map((one) => ({
       name: one.name, healthy: one.healthy, models_for_sale: one.modelsForSale, models_without_price: one.modelsWithoutPrice,
+      refuses_your_key: one.refusesOwner,
     })),
     storage: { full: report.storageFull, queued_commands: report.queuedCommands },
   };

@@ -4,6 +4,7 @@ import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, statfsSync, writ
 import { join } from "node:path";
 import { describeError } from "../base/log.ts";
 import type { Config } from "../config/schema.ts";
+import type { RateBook } from "../pricing/rate-book.ts";
 import { listPrice } from "../pricing/owner-prices.ts";
 import { bundledPrices } from "../pricing/snapshot.ts";
 import type { Upstream } from "../upstream/upstream.ts";
@@ -13,13 +14,14 @@ type Line = { ok: boolean; text: string };
 const syncSamples = 20;
 
 /** The process's exit code: 1 when something needs the owner. */
-export async function doctorCommand(config: Config, upstreams: readonly Upstream[], print: (line: string) => void): Promise<number> {
+export async function doctorCommand(config: Config, upstreams: readonly Upstream[], rates: RateBook, print: (line: string) => void): Promise<number> {
   mkdirSync(config.data_dir, { recursive: true });
   const lines = [
     { ok: true, text: `node: ${config.node}${config.node === "sandbox" ? " (play money)" : ""}` },
     checkDisk(config.data_dir),
     checkSync(config.data_dir),
     checkClock(),
+    await checkRate(rates),
     ...(upstreams.length === 0 ? [{ ok: false, text: "upstreams: none; set HEARTH_UPSTREAM_URL or [[upstreams]] in hearth.toml" }] : []),
     ...(await Promise.all(upstreams.map((upstream) => checkUpstream(config, upstream)))),
   ];
@@ -53,6 +55,13 @@ function checkSync(directory: string): Line {
 function checkClock(): Line {
   const ok = Date.now() > Date.UTC(2026, 0);
   return { ok, text: `clock: ${new Date().toISOString()}${ok ? "" : "; set the clock, invoices and credentials expire by it"}` };
+}
+
+async function checkRate(rates: RateBook): Promise<Line> {
+  await rates.refresh();
+  const state = rates.state();
+  if (state.kind === "unknown") return { ok: false, text: "rate: too few of rate_sources answer; models priced in dollars are not for sale, set usd_per_btc or other sources" };
+  return { ok: true, text: `rate: ${(Number(state.rate.centsPerBtc) / 100).toFixed(2)} USD per bitcoin (${state.by === "owner" ? "set, not asked for" : "median of the sources"})` };
 }
 
 async function checkUpstream(config: Config, upstream: Upstream): Promise<Line> {

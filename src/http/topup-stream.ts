@@ -3,7 +3,7 @@ import type { Topups, TopupState } from "../accounts/topups.ts";
 import { AppError } from "../base/errors.ts";
 import { keepAliveMs, maxPaymentStreams } from "../base/limits.ts";
 import type { PublicContext } from "./public-context.ts";
-import { stateToWire } from "./routes/topup.ts";
+import { toJsonNumber } from "../money/msat.ts";
 
 /** Where payments are heard of. */
 export type PaymentStreams = { onCredited(paymentHash: string, listener: () => void): () => void; open: number };
@@ -42,4 +42,9 @@ export function topupStream({ topups, streams }: { topups: Topups; streams: Paym
     cancel: () => end(),
   });
   return new Response(body, { headers: { ...headers, "Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no" } });
+}
+
+export function stateToWire(topup: TopupState, nowMs: number) {
+  const { paymentHash, state, amountSats, expiresAtMs } = topup;
+  return { payment_hash: paymentHash, state, amount_sats: toJsonNumber(amountSats), expires_in: Math.max(0, Math.floor((expiresAtMs - nowMs) / 1000)) };
 }

@@ -1,6 +1,6 @@
 /** Money ahead: order a balance, claim it, see whether it is paid. Shapes: design, shapes sections 2 and 3. */
 import { Elysia } from "elysia";
-import type { Claimed, TopupOrder, Topups, TopupState } from "../../accounts/topups.ts";
+import type { Claimed, TopupOrder, Topups } from "../../accounts/topups.ts";
 import { decodeHex32, sha256, toHex } from "../../base/bytes.ts";
 import { canonicalText } from "../../base/canonical.ts";
 import { AppError } from "../../base/errors.ts";
@@ -14,7 +14,7 @@ import { claimSchema } from "../contract/topup.ts";
 import { errorResponse } from "../errors.ts";
 import { numberText, parseJsonObject, readText } from "../json-body.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
-import { type PaymentStreams, topupStream } from "../topup-stream.ts";
+import { type PaymentStreams, stateToWire, topupStream } from "../topup-stream.ts";
 
 export type TopupParts = {
   topups: Topups;
@@ -123,9 +123,4 @@ function claimedToWire(claimed: Claimed) {
     ...(balanceMsat !== undefined && { balance_sats: toJsonNumber(floorToSat(balanceMsat)), balance_msat: toJsonNumber(balanceMsat) }),
     ...(claimed.kind !== "token" && { credited_sats: toJsonNumber(floorToSat(claimed.creditedMsat)) }),
   };
-}
-
-export function stateToWire(topup: TopupState, nowMs: number) {
-  const { paymentHash, state, amountSats, expiresAtMs } = topup;
-  return { payment_hash: paymentHash, state, amount_sats: toJsonNumber(amountSats), expires_in: Math.max(0, Math.floor((expiresAtMs - nowMs) / 1000)) };
 }

@@ -25,11 +25,14 @@ function notHere(): never {
 }
 
 const freeTill: Till = {
-  open: async (id: string, _asker: unknown, { quote }: Sale) => ({
-    kind: "reserved",
-    quote,
-    reservation: { id, accountId: "a_free", amountMsat: quote.ceilingMsat, spendableMsat: msat(0n), terms: quote.terms, startedAtMs: clock.nowMs(), free: false, receipt: undefined },
-  }),
+  open: async (id: string, _asker: unknown, sale: Sale) => {
+    const quote = sale.quote!;
+    return {
+      kind: "reserved",
+      quote,
+      reservation: { id, accountId: "a_free", amountMsat: quote.ceilingMsat, spendableMsat: msat(0n), terms: quote.terms, startedAtMs: clock.nowMs(), free: false, receipt: undefined },
+    };
+  },
   bill: notHere,
   settle: (reservation: Reservation, end: CallEnd) => ({ chargedMsat: end.act === "post" ? end.costMsat : msat(0n), spendableMsat: reservation.spendableMsat }),
 };

@@ -78,7 +78,7 @@ export class Charge {
 
   async #openWithToken(callId: string, asker: Asker, token: string, sale: Sale): Promise<Opening> {
     const { accountId } = this.#accounts.token(token, asker.address);
-    const { quote } = sale;
+    const quote = quoteOf(sale);
     const atMs = this.#clock.nowMs();
     const outcome = await this.#writer.executed(reserveCall, {
       id: callId, accountId, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.leastMsat, requestKey: asker.idempotencyKey, boot: this.#boot, atMs,
@@ -111,7 +111,7 @@ export class Charge {
     const atMs = this.#clock.nowMs();
     if (limits.models !== undefined && !limits.models.some((name) => sale.names.includes(name)))
       throw narrowed(`This credential is narrowed to ${limits.models.join(", ") || "no model"}; it does not open ${sale.names[0]}.`);
-    const quote = pinnedQuote(invoice, sale, atMs) ?? sale.quote;
+    const quote = pinnedQuote(invoice, sale, atMs) ?? quoteOf(sale);
     const atMostMsat = limits.maxMsat === undefined ? quote.ceilingMsat : minMsat(quote.ceilingMsat, limits.maxMsat);
     if (atMostMsat < quote.leastMsat) throw narrowed(`This credential is narrowed to ${atMostMsat} msat a call; this one may cost ${quote.leastMsat} msat.`);
     const outcome = await this.#writer.executed(reserveCall, {
@@ -124,7 +124,7 @@ export class Charge {
     if (outcome.reason === "duplicate_request") throw duplicateRequest();
     // What is left moves to the new invoice's account, but only for somebody who fully owns it; a token's account stays the token's.
     const movesRest = standing.full && invoice.purpose.kind !== "refill";
-    return this.#bill(sale, asker, { kind: "insufficient", availableMsat: shown(outcome.spendableMsat), requiredMsat: sale.quote.leastMsat }, movesRest ? accountId : undefined);
+    return this.#bill(sale, asker, { kind: "insufficient", availableMsat: shown(outcome.spendableMsat), requiredMsat: quoteOf(sale).leastMsat }, movesRest ? accountId : undefined);
   }
 
   /** A proof that others may know as well: it opens the quoted request, once, and shows no balance. */
@@ -136,7 +136,7 @@ export class Charge {
     const { invoice } = standing;
     const { accountId, paymentHash } = invoice;
     const atMs = this.#clock.nowMs();
-    const quote = pinnedQuote(invoice, sale, atMs) ?? sale.quote;
+    const quote = pinnedQuote(invoice, sale, atMs) ?? quoteOf(sale);
     const outcome = await this.#writer.executed(reserveSingleUse, {
       // All or nothing: a cap lowered to what is left would tell what is left.
       id: callId, accountId, paymentHash, atMostMsat: quote.ceilingMsat, atLeastMsat: quote.ceilingMsat, boot: this.#boot, atMs,
@@ -173,10 +173,11 @@ export class Charge {
   }
 
   async #bill(sale: Sale, asker: Pick<Asker, "address">, reason: Reason, rollsOverFrom?: string): Promise<Extract<Opening, { kind: "bill" }>> {
-    const ceilingSats = ceilToSat(sale.quote.ceilingMsat);
+    const quote = quoteOf(sale);
+    const ceilingSats = ceilToSat(quote.ceilingMsat);
     const challenge = await this.#mint.mint({
       amountSats: ceilingSats > this.#minPriceSats ? ceilingSats : this.#minPriceSats,
-      memo: sale.memo, fingerprint: sale.fingerprint(), terms: sale.quote.terms,
+      memo: sale.memo, fingerprint: sale.fingerprint(), terms: quote.terms,
       purpose: { kind: "call", rollsOverFrom }, address: asker.address(),
     });
     return { kind: "bill", bill: { challenge, reason } };
@@ -225,8 +226,15 @@ function reserved({ id, accountId, atMs, quote, amountMsat, spendableMsat, free,
 function pinnedQuote(invoice: CreditedInvoice, sale: Sale, nowMs: number): Quote | undefined {
   if (nowMs >= invoice.creditedAtMs + pinnedQuoteHours * 3_600_000) return undefined;
   const pinned = sale.quoteAt(invoice.quoteTerms);
-  if (pinned === undefined || pinned.ceilingMsat >= sale.quote.ceilingMsat) return undefined;
+  if (pinned === undefined || (sale.quote !== undefined && pinned.ceilingMsat >= sale.quote.ceilingMsat)) return undefined;
   return invoice.quoteFingerprint === sale.fingerprint() ? pinned : undefined;
+}
+
+/** @throws AppError `rate_unknown`. */
+function quoteOf(sale: Sale): Quote {
+  if (sale.quote === undefined)
+    throw new AppError("rate_unknown", "This is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true, retryAfterSeconds: 30 });
+  return sale.quote;
 }
 
 function duplicateRequest(): AppError {

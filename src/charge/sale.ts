@@ -18,7 +18,8 @@ export type Sale = {
   names: readonly string[];
   /** Short text for the payer's wallet. */
   memo: string;
-  quote: Quote;
+  /** Undefined while nobody can say what it costs: then only terms quoted earlier count. */
+  quote: Quote | undefined;
   /** The same sale on terms quoted earlier; undefined when they do not fit this sale. */
   quoteAt(terms: string): Quote | undefined;
   /** How the house gives it away to somebody who tries it; undefined where it does not. */

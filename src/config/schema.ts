@@ -1,13 +1,14 @@
 /** Everything an owner may set, with its default and its limits. The file and the environment both end here. */
 import { z } from "zod";
 import { parseBlock } from "../base/ip-address.ts";
+import { minRateSources } from "../base/limits.ts";
 import { knownProviders } from "./providers.ts";
 
 const port = z.coerce.number().int().min(0).max(65535);
-const satsPerMtok = z.coerce.number().int().min(0).max(1_000_000_000);
-const tokens = z.coerce.number().int().min(1).max(1_000_000);
+const satsPerMtok = z.number().int().min(0).max(1_000_000_000);
+const tokens = z.number().int().min(1).max(1_000_000);
 
-const usdPerMtok = z.coerce.number().min(0).max(100_000);
+const usdPerMtok = z.number().min(0).max(100_000);
 
 /** Per million tokens, in sats or in dollars (to the millionth). */
 export const priceSchema = z
@@ -45,10 +46,11 @@ export const configSchema = z.strictObject({
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
   trusted_proxies: z.array(z.string().refine((text) => parseBlock(text) !== undefined, "an IP address or a block such as 10.0.0.0/8")).max(64).default([]),
   /** Dollars of one bitcoin, by the owner's word. Else the median of `rate_sources`; the sandbox has a price of its own. */
-  usd_per_btc: z.coerce.number().int().min(1).max(1_000_000_000).optional(),
+  usd_per_btc: z.number().int().min(1).max(1_000_000_000).optional(),
   /** Where the price of a bitcoin is read, at least three; a mempool on the LAN is a good first one. */
   rate_sources: z
     .array(z.strictObject({ name: z.string().min(1).max(32), url: z.url({ protocol: /^https?$/ }), path: z.string().min(1).max(128) }))
+    .min(minRateSources, `needs at least ${minRateSources}: a median of fewer tells nothing`)
     .max(16)
     .optional(),
   /** Only a claim secret or a full credential claims a topup: every hop of a payment knows its preimage. */
@@ -58,10 +60,10 @@ export const configSchema = z.strictObject({
     .strictObject({
       models: z.array(z.string().min(1)).max(64).default([]),
       /** Of one address, in 24 hours. */
-      calls: z.coerce.number().int().min(1).max(1_000).default(1),
+      calls: z.number().int().min(1).max(1_000).default(1),
       max_output_tokens: tokens.default(256),
       /** What all free calls of a day may cost together. */
-      daily_budget_sats: z.coerce.number().int().min(1).max(10_000_000).default(100),
+      daily_budget_sats: z.number().int().min(1).max(10_000_000).default(100),
     })
     .prefault({}),
   upstreams: z.array(upstreamSchema).max(64).default([]),
@@ -72,7 +74,7 @@ export const configSchema = z.strictObject({
       default: priceSchema.optional(),
       models: z.record(z.string(), priceSchema).default({}),
       /** On the public price of a cloud model. */
-      margin_percent: z.coerce.number().int().min(0).max(1_000).default(20),
+      margin_percent: z.number().int().min(0).max(1_000).default(20),
     })
     .prefault({}),
   limits: z
@@ -81,11 +83,11 @@ export const configSchema = z.strictObject({
       default_output_tokens: tokens.default(2_048),
       max_output_tokens: tokens.default(16_384),
       /** The least an invoice asks for. */
-      min_price_sats: z.coerce.number().int().min(1).max(100_000).default(10),
-      min_topup_sats: z.coerce.number().int().min(1).max(1_000_000).default(100),
-      max_topup_sats: z.coerce.number().int().min(1).max(100_000_000).default(1_000_000),
-      max_open_invoices_per_address: z.coerce.number().int().min(1).max(100_000).default(20),
-      max_open_invoices: z.coerce.number().int().min(1).max(10_000_000).default(2_000),
+      min_price_sats: z.number().int().min(1).max(100_000).default(10),
+      min_topup_sats: z.number().int().min(1).max(1_000_000).default(100),
+      max_topup_sats: z.number().int().min(1).max(100_000_000).default(1_000_000),
+      max_open_invoices_per_address: z.number().int().min(1).max(100_000).default(20),
+      max_open_invoices: z.number().int().min(1).max(10_000_000).default(2_000),
     })
     .prefault({}),
 });

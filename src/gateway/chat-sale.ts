@@ -43,14 +43,15 @@ export async function countInput(plan: ChatPlan): Promise<number> {
 
 /** @param trialCap Output tokens of a free call; undefined where this model has none. */
 export function chatSale(plan: ChatPlan, inputTokens: number, trialCap?: number): Sale {
-  const terms: ChatTerms = { model: plan.model.id, price: plan.model.price, centsPerBtc: plan.model.rate?.centsPerBtc, inputTokens, cap: plan.cap };
+  const { id: model, price, rate } = plan.model;
+  const terms: ChatTerms | undefined = price && { model, price, centsPerBtc: rate?.centsPerBtc, inputTokens, cap: plan.cap };
   return {
     fingerprint: () => fingerprint(plan),
     names: [plan.model.id, `${plan.model.upstream.name}/${plan.model.upstreamModelId}`],
     memo: `${plan.model.id}, up to ${plan.cap} tokens`,
-    quote: quoteAt(plan, terms),
+    quote: terms && quoteAt(plan, terms),
     quoteAt: (pinned) => quoteAtTerms(plan, pinned),
-    trialQuote: trialCap === undefined ? undefined : quoteAt(plan, { ...terms, cap: Math.min(plan.cap, trialCap) }),
+    trialQuote: trialCap === undefined || terms === undefined ? undefined : quoteAt(plan, { ...terms, cap: Math.min(plan.cap, trialCap) }),
   };
 }
 

@@ -18,7 +18,7 @@ import { type Ending, endCall } from "./call-end.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import { type ChatTerms, chatSale, countInput, decodeTerms, paidCap } from "./chat-sale.ts";
 import { ChatTap } from "./chat-tap.ts";
-import type { ModelDirectory, ModelForSale } from "./model-directory.ts";
+import type { Model, ModelDirectory } from "./model-directory.ts";
 import { type CapLimits, type ChatPlan, planChat, promptTexts, upstreamBody } from "./plan.ts";
 import { OutputBook } from "./output-book.ts";
 import { relayStream } from "./relay-stream.ts";
@@ -101,9 +101,9 @@ export class Gateway {
     return this.#answer(call);
   }
 
-  #model(id: string): ModelForSale {
+  #model(id: string): Model {
     const model = this.#directory.find(id);
-    if (!model) throw this.#directory.waitsForRate(id) ? rateUnknown() : modelNotFound(id);
+    if (!model) throw modelNotFound(id);
     return model;
   }
 
@@ -112,6 +112,7 @@ export class Gateway {
     const plan = planChat(request, this.#model(request.model), this.#limits);
     const { quote } = chatSale(plan, await countInput(plan));
     const { price, id, rate } = plan.model;
+    if (quote === undefined || price === undefined) throw rateUnknown();
     const inputTokens = promptTexts(plan).reduce((sum, text) => sum + tokensLikely(text), 0);
     const outputTokens = this.#outputs.expected(id, plan.cap) * request.n;
     return {

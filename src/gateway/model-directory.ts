@@ -12,24 +12,21 @@ import type { Upstream, UpstreamModel } from "../upstream/upstream.ts";
 import { UpstreamPulse } from "./upstream-pulse.ts";
 
 /** One upstream that serves a model. */
-export type Place = {
-  upstreamModelId: string;
-  upstream: Upstream;
-  /** What the owner pays for it. */
-  cost: ModelPrice;
-};
+export type Place = { upstreamModelId: string; upstream: Upstream };
 
-export type ModelForSale = Place & {
+export type Model = Place & {
   /** What buyers call it. */
   id: string;
-  /** At this moment's rate. */
-  price: ModelPrice;
+  /** At this moment's rate; undefined while a price in dollars has none. */
+  price: ModelPrice | undefined;
   /** What that rate is, for a price in dollars. */
   rate: BtcRate | undefined;
   createdS: number;
-  /** Who serves it when this upstream fails, the cheapest first. */
-  standIns: readonly Place[];
+  /** Who serves it when this upstream fails, the cheapest first, with what the owner pays there. */
+  standIns: readonly (Place & { cost: ModelPrice })[];
 };
+
+export type ModelForSale = Model & { price: ModelPrice };
 
 export type UpstreamHealth = {
   name: string;
@@ -48,7 +45,7 @@ type Listing = { upstream: Upstream; models: UpstreamModel[]; healthy: boolean }
 type Entry = { upstream: Upstream; upstreamModelId: string; price: ListPrice; cost: ListPrice; createdS: number };
 type Group = { id: string; entries: Entry[] };
 
-type Priced = Place & { price: ModelPrice; rate: BtcRate | undefined; createdS: number };
+type Priced = Place & { price: ModelPrice; cost: ModelPrice; rate: BtcRate | undefined; createdS: number };
 
 export class ModelDirectory {
   readonly pulse: UpstreamPulse;
@@ -78,15 +75,10 @@ export class ModelDirectory {
   }
 
   /** By its id, by an alias, by `upstream/id` (that one only), or by `auto`: the cheapest. */
-  find(id: string): ModelForSale | undefined {
-    if (id === "auto") return this.cheapest();
-    const group = this.#byId.get(id);
-    return group && this.#priced(group);
-  }
-
-  /** Whether it would be for sale if the price of bitcoin were known. */
-  waitsForRate(id: string): boolean {
-    return this.#byId.has(id);
+  find(id: string): Model | undefined {
+    const cheapest = id === "auto" ? this.cheapest() : undefined;
+    const group = id === "auto" ? this.#listed[0] : this.#byId.get(id);
+    return cheapest ?? (group && (this.#priced(group) ?? unpriced(group)));
   }
 
   cheapest(): ModelForSale | undefined {
@@ -161,6 +153,12 @@ export class ModelDirectory {
   stop(): void {
     this.#stop.abort();
   }
+}
+
+/** Known, and paid requests for it are served; but nobody can say what a new one costs. */
+function unpriced({ id, entries }: Group): Model {
+  const { upstream, upstreamModelId, createdS } = entries[0]!;
+  return { id, upstream, upstreamModelId, createdS, price: undefined, rate: undefined, standIns: [] };
 }
 
 function pricedAt({ upstream, upstreamModelId, price: listed, cost: paid, createdS }: Entry, rate: BtcRate | undefined): Priced | undefined {

@@ -4,13 +4,13 @@
 import { AppError } from "../base/errors.ts";
 import type { ChatMessage, ChatRequest } from "./chat-request.ts";
 import { splitFields } from "./chat-fields.ts";
-import type { ModelForSale } from "./model-directory.ts";
+import type { Model } from "./model-directory.ts";
 
 export type CapLimits = { defaultOutputTokens: number; maxOutputTokens: number };
 
 export type ChatPlan = {
   request: ChatRequest;
-  model: ModelForSale;
+  model: Model;
   /** Forwarded besides what the gateway writes itself. */
   passed: Readonly<Record<string, unknown>>;
   dropped: readonly string[];
@@ -24,7 +24,7 @@ export type ChatPlan = {
 const leastUsefulCap = 256;
 
 /** @throws AppError `unsupported_field`, `invalid_request`. */
-export function planChat(request: ChatRequest, model: ModelForSale, limits: CapLimits): ChatPlan {
+export function planChat(request: ChatRequest, model: Model, limits: CapLimits): ChatPlan {
   const fields = splitFields(request.body);
   if (!fields.ok) throw new AppError(fields.code, fields.message, { param: fields.param });
   const cap = Math.min(fields.wantedCap ?? limits.defaultOutputTokens, limits.maxOutputTokens);

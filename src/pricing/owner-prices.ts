@@ -15,9 +15,8 @@ const nothing: ListPrice = { kind: "sats", price: { inputMsatPerMtok: 0n, output
 export function priceAndCost(config: PriceSettings, snapshot: Snapshot, upstream: { name: string; local: boolean }, modelId: string): { price: ListPrice; cost: ListPrice } | undefined {
   const price = listPrice(config, snapshot, upstream, modelId);
   if (price === undefined) return undefined;
-  if (upstream.local) return { price, cost: nothing };
-  const usd = publicPrice(config, snapshot, upstream.name, modelId, 0);
-  return { price, cost: usd ?? price };
+  const usd = publicPrice(config, snapshot, upstream, modelId, 0);
+  return { price, cost: usd ?? (upstream.local ? nothing : price) };
 }
 
 /**
@@ -31,13 +30,14 @@ export function listPrice(config: PriceSettings, snapshot: Snapshot, upstream: {
   if (own !== undefined) return toListPrice(models[own]!);
   const configured = config.upstreams.find((one) => one.name === upstream.name);
   if (configured?.price) return toListPrice(configured.price);
-  if (upstream.local) return toListPrice(config.prices.default ?? localDefault);
-  return publicPrice(config, snapshot, upstream.name, modelId, config.prices.margin_percent);
+  const usd = publicPrice(config, snapshot, upstream, modelId, config.prices.margin_percent);
+  return usd ?? (upstream.local ? toListPrice(config.prices.default ?? localDefault) : undefined);
 }
 
-function publicPrice(config: PriceSettings, snapshot: Snapshot, upstreamName: string, modelId: string, marginPercent: number): ListPrice | undefined {
-  const configured = config.upstreams.find((one) => one.name === upstreamName);
-  const provider = configured && (configured.provider ?? providerOf(configured.url));
+/** A server at home may pass requests on to a cloud, as the owner's `provider` says; else it costs nobody anything. */
+function publicPrice(config: PriceSettings, snapshot: Snapshot, upstream: { name: string; local: boolean }, modelId: string, marginPercent: number): ListPrice | undefined {
+  const configured = config.upstreams.find((one) => one.name === upstream.name);
+  const provider = configured && (configured.provider ?? (upstream.local ? undefined : providerOf(configured.url)));
   const row = provider === undefined ? undefined : publicRow(snapshot, provider, modelId);
   const usd = row && withMargin(row, marginPercent);
   return usd && { kind: "usd", price: usd };

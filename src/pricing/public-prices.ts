@@ -34,14 +34,17 @@ export function readPublicRow(name: string, value: unknown): { id: string; price
   const row = value as Record<string, unknown>;
   const provider = typeof row?.litellm_provider === "string" && Object.hasOwn(knownProviders, row.litellm_provider) ? knownProviders[row.litellm_provider] : undefined;
   if (provider === undefined || typeof row.mode !== "string" || !modes.has(row.mode)) return undefined;
+  if (hasFeePerCall(row, provider, name)) return undefined;
   const model = name.startsWith(`${row.litellm_provider as string}/`) ? name.slice((row.litellm_provider as string).length + 1) : name;
-  const tokens = tokenPrice(row, "");
+  const tokens = tokenPrice(row);
+  const long = tokens ? longPrompts(row, tokens) : {};
+  if (long === undefined) return undefined;
   const price: PriceRow = {
     mode: row.mode,
     ...tokens,
     ...amount("cacheRead", row.cache_read_input_token_cost, perMillion),
     ...amount("cacheWrite", row.cache_creation_input_token_cost, perMillion),
-    ...longPrompts(row),
+    ...long,
     ...amount("perImage", row.output_cost_per_image ?? (row.mode === "image_generation" ? row.input_cost_per_image : undefined), perOne),
     ...amount("perSecond", row.input_cost_per_second ?? row.output_cost_per_second, perOne),
     ...amount("perMchar", row.input_cost_per_character, perMillion),
@@ -71,16 +74,33 @@ function count<Name extends string>(name: Name, value: unknown): { [name in Name
   return (Number.isSafeInteger(value) && (value as number) > 0 ? { [name]: value } : {}) as { [name in Name]?: number };
 }
 
-/** A free line is no price: it is a promotion, or a gap. */
-function tokenPrice(row: Record<string, unknown>, suffix: string): TokenPrice | undefined {
-  const [input, output] = [micros(row[`input_cost_per_token${suffix}`], perMillion), micros(row[`output_cost_per_token${suffix}`] ?? (row.mode === "embedding" ? 0 : undefined), perMillion)];
-  return input === undefined || output === undefined || input + output === 0 ? undefined : { in: input, out: output };
+/** Some ask a fee for each request or each search besides; what has no price row here is not sold. */
+function hasFeePerCall(row: Record<string, unknown>, provider: string, name: string): boolean {
+  return row.input_cost_per_request !== undefined || (row.search_context_cost_per_query !== undefined && (provider === "perplexity" || /search/.test(name)));
 }
 
-function longPrompts(row: Record<string, unknown>): Pick<PriceRow, "above"> {
-  const suffixes = Object.keys(row).map((field) => /^input_cost_per_token(_above_(\d+)k_tokens)$/.exec(field)).filter((match) => match !== null);
+/** A free half is no price: it is a promotion, or a gap. Thinking is part of the output, so the dearer of the two is its price. */
+function tokenPrice(row: Record<string, unknown>): TokenPrice | undefined {
+  const input = micros(row.input_cost_per_token, perMillion);
+  if (row.mode === "embedding") return input === undefined || input === 0 ? undefined : { in: input, out: micros(row.output_cost_per_token, perMillion) ?? 0 };
+  const outputs = [row.output_cost_per_token, row.output_cost_per_reasoning_token].filter((value) => value !== undefined).map((value) => micros(value, perMillion));
+  if (input === undefined || input === 0 || outputs.length === 0 || outputs.includes(undefined)) return undefined;
+  const out = Math.max(...(outputs as number[]));
+  return out === 0 ? undefined : { in: input, out };
+}
+
+/** Undefined where a step cannot be read: then the line has no price at all. */
+function longPrompts(row: Record<string, unknown>, base: TokenPrice): Pick<PriceRow, "above"> | undefined {
+  const bounds = Object.keys(row).map((field) => /^(?:input|output)_cost_per_token_above_(\d+)k_tokens$/.exec(field)?.[1]).filter((thousands) => thousands !== undefined);
+  if (bounds.length === 0) return {};
+  const half = (side: "input" | "output", thousands: string, otherwise: number) => {
+    const value = row[`${side}_cost_per_token_above_${thousands}k_tokens`];
+    return value === undefined || value === 0 ? otherwise : micros(value, perMillion);
+  };
+  const steps = bounds.map((thousands) => ({ tokens: Number(thousands) * 1000, in: half("input", thousands, base.in), out: half("output", thousands, base.out) }));
+  if (steps.some((step) => step.in === undefined || step.out === undefined)) return undefined;
+  if (steps.every((step) => step.in === base.in && step.out === base.out)) return {};
   // Of several steps the lowest bound at the highest price: nobody sells a longer prompt at a loss.
-  const steps = suffixes.map(([, suffix, thousands]) => ({ tokens: Number(thousands) * 1000, price: tokenPrice(row, suffix!) })).filter((step) => step.price !== undefined);
-  if (steps.length === 0) return {};
-  return { above: { tokens: Math.min(...steps.map((step) => step.tokens)), in: Math.max(...steps.map((step) => step.price!.in)), out: Math.max(...steps.map((step) => step.price!.out)) } };
+  const most = (values: (number | undefined)[]) => Math.max(...(values as number[]));
+  return { above: { tokens: Math.min(...steps.map((step) => step.tokens)), in: most([...steps.map((step) => step.in), base.in]), out: most([...steps.map((step) => step.out), base.out]) } };
 }

@@ -1,4 +1,5 @@
 /** Public prices of bitcoin, each a JSON document with one number in it. Nothing is sent but the request itself. */
+import { readBounded } from "../base/read-bounded.ts";
 import { maxRateAnswerBytes, rateSourceTimeoutMs } from "../base/limits.ts";
 
 export type RateSource = {
@@ -27,8 +28,7 @@ export function jsonRateSource({ name, url, path }: RateSourceConfig): RateSourc
     async read() {
       const answer = await fetch(url, { redirect: "error", signal: AbortSignal.timeout(rateSourceTimeoutMs), headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(`${name} answered ${answer.status}`);
-      const text = await answer.text();
-      if (text.length > maxRateAnswerBytes) throw new Error(`${name} answered ${text.length} characters`);
+      const text = new TextDecoder().decode(await readBounded(answer.body ?? new Blob([]).stream(), maxRateAnswerBytes));
       const cents = readCents(JSON.parse(text), path);
       if (cents === undefined) throw new Error(`${name} has no price at ${path}`);
       return cents;

@@ -2,9 +2,9 @@
 import { AppError } from "../base/errors.ts";
 import { maxAnswerBytes, modelListTimeoutMs } from "../base/limits.ts";
 import { describeError } from "../base/log.ts";
+import { readBounded } from "../base/read-bounded.ts";
 import { z } from "zod";
 import { isLocalUrl } from "./local-address.ts";
-import { readBounded } from "./read-bounded.ts";
 import type { CapField, Upstream, UpstreamAnswer, UpstreamModel } from "./upstream.ts";
 
 export type OpenAiCompatibleOptions = {

@@ -15,7 +15,8 @@ export function modelRoutes(directory: Pick<ModelDirectory, "list" | "find">, ra
     // Ids may hold slashes, written as they are or escaped.
     app.get(`${prefix}/models/*`, ({ params }) => {
       const model = directory.find(decodeId(params["*"]));
-      if (model) return json(toWire(model), context);
+      if (model?.price !== undefined) return json(toWire({ ...model, price: model.price }), context);
+      if (model) return errorResponse(new AppError("rate_unknown", "This model is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true }), context.newCallId(), context.headers);
       return errorResponse(new AppError("model_not_found", "This model is not for sale here; GET /v1/models lists what is."), context.newCallId(), context.headers);
     });
   }

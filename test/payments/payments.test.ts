@@ -8,6 +8,7 @@ import type { SandboxFaults } from "../../src/lightning/sandbox.ts";
 import { msat } from "../../src/money/msat.ts";
 import { findCursor } from "../../src/payments/commands.ts";
 import type { OpenInvoice } from "../../src/payments/invoice.ts";
+import { SettlementWatcher } from "../../src/payments/watcher.ts";
 import { PaymentsHouse as House, stopHouses } from "../support/payments-house.ts";
 
 afterEach(stopHouses);
@@ -114,6 +115,20 @@ describe("the watcher", () => {
     await house.watch();
     expect([house.creditOf(seen), house.creditOf(unseen)]).toEqual([1_000n, 2_000n]);
     house.expectPaid(3_000n);
+  });
+
+  test("a second one beside it changes nothing: one payment is still one credit", async () => {
+    const house = new House();
+    await house.watch();
+    const second = new SettlementWatcher({ node: house.node, payments: house.payments, reader: house.writer.reader, clock: house.clock });
+    second.start();
+    const invoices = [await house.openAndPay(21n), await house.openAndPay(34n)];
+    await house.clock.settle();
+    await Promise.all([house.watcher.sweep(), second.sweep()]);
+    await second.stop();
+    expect(invoices.map((invoice) => house.creditOf(invoice))).toEqual([21_000n, 34_000n]);
+    expect(house.credits).toBe(2n);
+    house.expectPaid(55_000n);
   });
 
   test("a payment the node forgot to tell of is found by the next look", async () => {

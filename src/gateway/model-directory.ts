@@ -14,7 +14,10 @@ import { UpstreamPulse } from "./upstream-pulse.ts";
 /** One upstream that serves a model. */
 export type Place = { upstreamModelId: string; upstream: Upstream };
 
-export type Model = Place & {
+/** In tokens, where the maker says so. */
+export type Limits = { maxInputTokens?: number | undefined; maxOutputTokens?: number | undefined };
+
+export type Model = Place & Limits & {
   /** What buyers call it. */
   id: string;
   /** At this moment's rate; undefined while a price in dollars has none. */
@@ -38,14 +41,14 @@ export type UpstreamHealth = {
 };
 
 /** What a model is listed at and what it costs the owner; undefined: without a price it is not for sale. */
-export type PriceOf = (upstream: Upstream, modelId: string) => { price: ListPrice; cost: ListPrice } | undefined;
+export type PriceOf = (upstream: Upstream, modelId: string) => (Limits & { price: ListPrice; cost: ListPrice }) | undefined;
 
 type Listing = { upstream: Upstream; models: UpstreamModel[]; healthy: boolean };
 /** A model at one upstream, in the owner's order. */
-type Entry = { upstream: Upstream; upstreamModelId: string; price: ListPrice; cost: ListPrice; createdS: number };
+type Entry = Limits & { upstream: Upstream; upstreamModelId: string; price: ListPrice; cost: ListPrice; createdS: number };
 type Group = { id: string; entries: Entry[] };
 
-type Priced = Place & { price: ModelPrice; cost: ModelPrice; rate: BtcRate | undefined; createdS: number };
+type Priced = Place & Limits & { price: ModelPrice; cost: ModelPrice | undefined; rate: BtcRate | undefined; createdS: number };
 
 export class ModelDirectory {
   readonly pulse: UpstreamPulse;
@@ -90,8 +93,9 @@ export class ModelDirectory {
     const rate = this.#rate();
     const priced = entries.map((entry) => pricedAt(entry, rate)).filter((one) => one !== undefined);
     if (priced.length > 1) priced.sort((a, b) => Number(this.pulse.isCooling(a.upstream.name)) - Number(this.pulse.isCooling(b.upstream.name)) || Number(sumOf(a) - sumOf(b)));
-    const [first, ...standIns] = priced;
-    return first && { id, ...first, standIns };
+    const [first, ...others] = priced;
+    // What nobody can say the cost of stands in for nothing.
+    return first && { id, ...first, standIns: others.filter((one): one is Priced & { cost: ModelPrice } => one.cost !== undefined) };
   }
 
   health(): UpstreamHealth[] {
@@ -161,10 +165,10 @@ function unpriced({ id, entries }: Group): Model {
   return { id, upstream, upstreamModelId, createdS, price: undefined, rate: undefined, standIns: [] };
 }
 
-function pricedAt({ upstream, upstreamModelId, price: listed, cost: paid, createdS }: Entry, rate: BtcRate | undefined): Priced | undefined {
-  const price = priceAt(listed, rate), cost = priceAt(paid, rate);
-  if (price === undefined || cost === undefined) return undefined;
-  return { upstream, upstreamModelId, price, cost, rate: listed.kind === "usd" ? rate : undefined, createdS };
+function pricedAt({ upstream, upstreamModelId, price: listed, cost: paid, createdS, maxInputTokens, maxOutputTokens }: Entry, rate: BtcRate | undefined): Priced | undefined {
+  const price = priceAt(listed, rate);
+  if (price === undefined) return undefined;
+  return { upstream, upstreamModelId, price, cost: priceAt(paid, rate), rate: listed.kind === "usd" ? rate : undefined, createdS, maxInputTokens, maxOutputTokens };
 }
 
 function sumOf({ price }: { price: ModelPrice }): bigint {

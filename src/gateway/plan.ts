@@ -27,7 +27,7 @@ const leastUsefulCap = 256;
 export function planChat(request: ChatRequest, model: Model, limits: CapLimits): ChatPlan {
   const fields = splitFields(request.body);
   if (!fields.ok) throw new AppError(fields.code, fields.message, { param: fields.param });
-  const cap = Math.min(fields.wantedCap ?? limits.defaultOutputTokens, limits.maxOutputTokens);
+  const cap = Math.min(fields.wantedCap ?? limits.defaultOutputTokens, limits.maxOutputTokens, model.maxOutputTokens ?? Infinity);
   const leastCap = fields.wantedCap === undefined ? Math.min(cap, Math.max(leastUsefulCap, Math.ceil(limits.defaultOutputTokens / 4))) : cap;
   return { request, model, passed: fields.passed, dropped: fields.dropped, cap, leastCap };
 }

@@ -42,6 +42,8 @@ function modelToWire(model: ModelForSale, rate: BtcRate | undefined) {
     created: model.createdS,
     owned_by: model.upstream.local ? "local" : model.upstream.name,
     source: model.upstream.local ? "local" : "resold",
+    ...(model.maxInputTokens !== undefined && { context_length: model.maxInputTokens }),
+    ...(model.maxOutputTokens !== undefined && { max_output_tokens: model.maxOutputTokens }),
     pricing: modelPricing(model, rate),
   };
 }

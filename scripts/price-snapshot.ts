@@ -5,7 +5,7 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type PriceRow, readPublicRow, type Snapshot } from "../src/pricing/public-prices.ts";
+import { readPublicTable, type Snapshot } from "../src/pricing/public-prices.ts";
 
 const tableInWheel = "litellm/model_prices_and_context_window_backup.json";
 const target = new URL("../src/pricing/snapshot.json", import.meta.url).pathname;
@@ -22,11 +22,7 @@ try {
   run(["pip", "download", "--no-deps", "--quiet", version === undefined ? "litellm" : `litellm==${version}`], folder);
   const wheel = readdirSync(folder).find((name) => name.endsWith(".whl"))!;
   const table = JSON.parse(run(["unzip", "-p", wheel, tableInWheel], folder)) as Record<string, unknown>;
-  const models: Record<string, PriceRow> = {};
-  for (const name of Object.keys(table).sort()) {
-    const row = readPublicRow(name, table[name]);
-    if (row) models[row.id] ??= row.price;
-  }
+  const models = readPublicTable(table);
   const snapshot: Snapshot = { source: `litellm ${/^litellm-([\d.]+)/.exec(wheel)![1]}`, licence: "MIT", takenOn: new Date().toISOString().slice(0, 10), models };
   const rows = Object.entries(models).map(([id, price]) => `${JSON.stringify(id)}:${JSON.stringify(price)}`);
   writeFileSync(target, `${JSON.stringify({ ...snapshot, models: {} }).replace("\"models\":{}}", '"models":{')}\n${rows.join(",\n")}\n}}\n`);

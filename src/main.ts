@@ -18,6 +18,7 @@ import { auditCommand } from "./cli/audit.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { greetingText } from "./cli/greeting.ts";
 import { keyCommand } from "./cli/key.ts";
+import { pricesCommand } from "./cli/prices.ts";
 import { usageText } from "./cli/usage.ts";
 import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
@@ -44,9 +45,9 @@ import { bindNode } from "./payments/node-identity.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
 import { priceAndCost } from "./pricing/owner-prices.ts";
+import { loadPrices } from "./pricing/price-table.ts";
 import { RateBook } from "./pricing/rate-book.ts";
 import { jsonRateSource } from "./pricing/rate-source.ts";
-import { bundledPrices } from "./pricing/snapshot.ts";
 import { takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
@@ -137,6 +138,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const payments = new Payments({ node, writer, reader, clock, random, boot, limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address } });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
   const rates = openRates(config);
+  const prices = loadPrices(config.data_dir);
   const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => rates.current() };
   const isLiveKey = (hash: string) => findKey(reader, hash)?.ended === undefined;
   const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork }, isLiveKey });
@@ -146,7 +148,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const charge = new Charge({ accounts, desk, mint, writer, reader, clock, boot, minPriceSats: sat(BigInt(limits.min_price_sats)), trial: trialRules(config, master) });
   const directory = new ModelDirectory({
     upstreams, clock,
-    priceOf: (upstream, id) => priceAndCost(config, bundledPrices, upstream, id),
+    priceOf: (upstream, id) => priceAndCost(config, prices, upstream, id),
     rate: () => rates.current(),
     aliases: config.aliases,
   });
@@ -275,6 +277,8 @@ async function run(argv: string[]): Promise<void> {
       const config = loadConfig({ demo: false, environment: process.env });
       return process.exit(await keyCommand({ args: argv.slice(1), ownerPort: config.owner_port, consoleKey: readSecret(consoleKeyPath(config)) }, print));
     }
+    case "prices":
+      return process.exit(await pricesCommand(argv.slice(1), loadConfig({ demo: false, environment: process.env }).data_dir, print));
     case "help":
     case "--help":
       return void process.stdout.write(usageText);

@@ -114,6 +114,9 @@ export const rateWarnMs = 10 * 60_000;
 export const rateFreezeMs = 60 * 60_000;
 export const rateSourceTimeoutMs = 8_000;
 export const maxRateAnswerBytes = 1024 * 1024;
+/** The public table of prices, about 3 MB today. */
+export const maxPriceTableBytes = 32 * 1024 * 1024;
+export const priceTableTimeoutMs = 60_000;
 
 /** Streams that are still open get this long when the process is told to end. */
 export const drainMs = 8_000;

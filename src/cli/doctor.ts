@@ -6,7 +6,7 @@ import { describeError } from "../base/log.ts";
 import type { Config } from "../config/schema.ts";
 import type { RateBook } from "../pricing/rate-book.ts";
 import { listPrice } from "../pricing/owner-prices.ts";
-import { bundledPrices } from "../pricing/snapshot.ts";
+import { loadPrices } from "../pricing/price-table.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
 type Line = { ok: boolean; text: string };
@@ -67,7 +67,8 @@ async function checkRate(rates: RateBook): Promise<Line> {
 async function checkUpstream(config: Config, upstream: Upstream): Promise<Line> {
   try {
     const models = await upstream.models();
-    const priced = models.filter((model) => listPrice(config, bundledPrices, upstream, model.id)).length;
+    const prices = loadPrices(config.data_dir);
+    const priced = models.filter((model) => listPrice(config, prices, upstream, model.id)).length;
     return { ok: priced > 0, text: `upstream ${upstream.name}: ${priced} of ${models.length} models for sale${priced < models.length ? "; give the others a price under [prices.models]" : ""}` };
   } catch (error) {
     return { ok: false, text: `upstream ${upstream.name}: ${describeError(error)}` };

@@ -29,6 +29,16 @@ export type Snapshot = { source: string; licence: string; takenOn: string; model
 
 const modes = new Set(["chat", "responses", "completion", "embedding", "moderation", "image_generation", "image_edit", "audio_transcription", "audio_speech", "video_generation"]);
 
+/** All lines of the public table that are for resale, by `provider/model`; of two with one name the first counts. */
+export function readPublicTable(table: Record<string, unknown>): Record<string, PriceRow> {
+  const models: Record<string, PriceRow> = {};
+  for (const name of Object.keys(table).sort()) {
+    const row = readPublicRow(name, table[name]);
+    if (row && !Object.hasOwn(models, row.id)) models[row.id] = row.price;
+  }
+  return models;
+}
+
 /** A line of the public table, or undefined for what is not for resale. Unknown fields are passed over, odd numbers refuse the line. */
 export function readPublicRow(name: string, value: unknown): { id: string; price: PriceRow } | undefined {
   const row = value as Record<string, unknown>;

@@ -139,7 +139,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
   const rates = openRates(config);
   const prices = loadPrices(config.data_dir);
-  const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => rates.current() };
+  const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent };
   const isLiveKey = (hash: string) => findKey(reader, hash)?.ended === undefined;
   const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork }, isLiveKey });
   const mint = new ChallengeMint({ master, payments, clock, random });
@@ -151,6 +151,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
     priceOf: (upstream, id) => priceAndCost(config, prices, upstream, id),
     rate: () => rates.current(),
     aliases: config.aliases,
+    discountPercent: config.prices.lightning_discount_percent,
   });
   const caps = { defaultOutputTokens: limits.default_output_tokens, maxOutputTokens: limits.max_output_tokens };
   const trial = { models: config.trial.models, maxOutputTokens: config.trial.max_output_tokens };

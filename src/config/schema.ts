@@ -75,6 +75,8 @@ export const configSchema = z.strictObject({
       models: z.record(z.string(), priceSchema).default({}),
       /** On the public price of a cloud model. */
       margin_percent: z.number().int().min(0).max(1_000).default(20),
+      /** Off every price, for paying over Lightning; shown in the 402. */
+      lightning_discount_percent: z.number().int().min(0).max(90).default(0),
     })
     .prefault({}),
   limits: z

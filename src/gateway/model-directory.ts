@@ -55,6 +55,7 @@ export class ModelDirectory {
   readonly #listings: Listing[];
   readonly #priceOf: PriceOf;
   readonly #aliases: Readonly<Record<string, string>>;
+  readonly #discountPercent: number;
   readonly #rate: () => BtcRate | undefined;
   readonly #clock: Clock;
   readonly #stop = new AbortController();
@@ -62,10 +63,11 @@ export class ModelDirectory {
   #byId = new Map<string, Group>();
   #listed: Group[] = [];
 
-  constructor(parts: { upstreams: readonly Upstream[]; priceOf: PriceOf; rate: () => BtcRate | undefined; aliases: Readonly<Record<string, string>>; clock: Clock }) {
+  constructor(parts: { upstreams: readonly Upstream[]; priceOf: PriceOf; rate: () => BtcRate | undefined; aliases: Readonly<Record<string, string>>; discountPercent?: number; clock: Clock }) {
     this.#listings = parts.upstreams.map((upstream) => ({ upstream, models: [], healthy: false }));
     this.#priceOf = parts.priceOf;
     this.#aliases = parts.aliases;
+    this.#discountPercent = parts.discountPercent ?? 0;
     this.#rate = parts.rate;
     this.#clock = parts.clock;
     this.#startedS = Math.floor(parts.clock.nowMs() / 1000);
@@ -91,7 +93,7 @@ export class ModelDirectory {
   /** The cheapest upstream that has not failed lately; where all have, the cheapest gets another chance. */
   #priced({ id, entries }: Group): ModelForSale | undefined {
     const rate = this.#rate();
-    const priced = entries.map((entry) => pricedAt(entry, rate)).filter((one) => one !== undefined);
+    const priced = entries.map((entry) => pricedAt(entry, rate, this.#discountPercent)).filter((one) => one !== undefined);
     if (priced.length > 1) priced.sort((a, b) => Number(this.pulse.isCooling(a.upstream.name)) - Number(this.pulse.isCooling(b.upstream.name)) || Number(sumOf(a) - sumOf(b)));
     const [first, ...others] = priced;
     // What nobody can say the cost of stands in for nothing.
@@ -165,8 +167,8 @@ function unpriced({ id, entries }: Group): Model {
   return { id, upstream, upstreamModelId, createdS, price: undefined, rate: undefined, standIns: [] };
 }
 
-function pricedAt({ upstream, upstreamModelId, price: listed, cost: paid, createdS, maxInputTokens, maxOutputTokens }: Entry, rate: BtcRate | undefined): Priced | undefined {
-  const price = priceAt(listed, rate);
+function pricedAt({ upstream, upstreamModelId, price: listed, cost: paid, createdS, maxInputTokens, maxOutputTokens }: Entry, rate: BtcRate | undefined, discountPercent: number): Priced | undefined {
+  const price = priceAt(listed, rate, discountPercent);
   if (price === undefined) return undefined;
   return { upstream, upstreamModelId, price, cost: priceAt(paid, rate), rate: listed.kind === "usd" ? rate : undefined, createdS, maxInputTokens, maxOutputTokens };
 }

@@ -5,7 +5,7 @@
 import type { Bill, Reason } from "../charge/charge.ts";
 import type { Quoted } from "../gateway/gateway.ts";
 import { challengeHeaders, invoiceHeaders } from "../l402/challenge.ts";
-import { floorToSat, ceilToSat, type Msat, toJsonNumber } from "../money/msat.ts";
+import { floorToSat, ceilToSat, type Msat, msat, toJsonNumber } from "../money/msat.ts";
 import { type BtcRate, usdText } from "../pricing/rate.ts";
 import { errorObject } from "./errors.ts";
 
@@ -16,6 +16,8 @@ export type ChallengeSetting = {
   paymentNetwork: string;
   /** Undefined while the price of bitcoin is not known. */
   rate(): BtcRate | undefined;
+  /** Off every price of a call, in percent; the bill says so. */
+  discountPercent: number;
 };
 
 /** One realm for ever: it is part of what a payer echoes after paying. */
@@ -40,7 +42,7 @@ export function billResponse({ challenge, reason }: Bill, facts: SaleFacts, { se
     ...(macaroon === undefined ? invoiceHeaders(charge) : challengeHeaders({ ...charge, macaroon }, { offerPayment: setting.offerPayment, realm, network: setting.paymentNetwork })),
     ...(asProblem && { "Content-Type": "application/problem+json" }),
   };
-  return Response.json(billBody({ challenge, reason }, facts, nowMs, setting.rate()), { status: 402, headers: all });
+  return Response.json(billBody({ challenge, reason }, facts, nowMs, setting), { status: 402, headers: all });
 }
 
 /** Whether a client asks for RFC 9457 by its name; everybody else reads plain JSON. */
@@ -48,13 +50,14 @@ export function wantsProblem(request: Request): boolean {
   return request.headers.get("accept")?.includes("application/problem+json") ?? false;
 }
 
-function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number, rate: BtcRate | undefined) {
+function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number, setting: ChallengeSetting) {
   const { invoice, macaroon, claimSecret } = challenge;
   const sats = toJsonNumber(invoice.amountMsat / 1000n);
   const isCall = claimSecret === undefined;
   const code = reason.kind === "insufficient" ? "insufficient_balance" : "payment_required";
   const what = whyText(reason, sats);
   const expiresAt = new Date(invoice.expiresAtMs).toISOString();
+  const rate = setting.rate();
   const inUsd = rate && { amountUsd: usdText(invoice.amountMsat, rate) };
   return {
     error: errorObject(code, `${what} Pay the invoice and ${isCall ? "repeat the request with the header in retry" : `claim the balance at ${claimUrl}`}.`, 402),
@@ -82,7 +85,7 @@ function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number, 
       ...inUsd,
       accepted: [
         {
-          scheme: "lightning-l402", network: "bitcoin-lightning", amountFormatted: `${sats} sats`, ...inUsd, invoice: invoice.bolt11,
+          scheme: "lightning-l402", network: "bitcoin-lightning", amountFormatted: `${sats} sats`, ...inUsd, ...(isCall && discountFacts(invoice.amountMsat, setting, rate)), invoice: invoice.bolt11,
           paymentHash: invoice.paymentHash, ...(macaroon !== undefined && { l402Token: macaroon }), protocolScheme: "lightning-l402", amount: String(sats), payTo: invoice.bolt11,
         },
       ],
@@ -96,6 +99,13 @@ function billBody({ challenge, reason }: Bill, facts: SaleFacts, nowMs: number, 
     amount_msat: toJsonNumber(invoice.amountMsat),
     expires_at: expiresAt,
   };
+}
+
+/** NanoGPT's two fields; left out where there is no discount. */
+function discountFacts(amountMsat: Msat, { discountPercent }: ChallengeSetting, rate: BtcRate | undefined) {
+  if (discountPercent === 0) return undefined;
+  const fullMsat = msat((amountMsat * 100n) / BigInt(100 - discountPercent));
+  return { discountRate: discountPercent / 100, ...(rate && { undiscountedAmountUsd: usdText(fullMsat, rate) }) };
 }
 
 const callRetry = {

@@ -15,16 +15,27 @@ export type ListPrice = { kind: "sats"; price: ModelPrice } | { kind: "usd"; pri
 const microsPerCent = 10_000n;
 const msatPerBtc = 100_000_000_000n;
 
-/** Undefined while a price in dollars has no rate. */
-export function priceAt(list: ListPrice, rate: BtcRate | undefined): ModelPrice | undefined {
-  if (list.kind === "sats") return list.price;
-  if (rate === undefined) return undefined;
+/** Undefined while a price in dollars has no rate. @param discountPercent Off it. */
+export function priceAt(list: ListPrice, rate: BtcRate | undefined, discountPercent = 0): ModelPrice | undefined {
+  const full = list.kind === "sats" ? list.price : rate && inMsat(list.price, rate);
+  return full && discountPercent > 0 ? discounted(full, discountPercent) : full;
+}
+
+function inMsat({ inputMicros, outputMicros, above }: UsdPrice, rate: BtcRate): ModelPrice {
   const toMsat = (micros: bigint) => ceilDivide(micros * msatPerBtc, rate.centsPerBtc * microsPerCent);
-  const { inputMicros, outputMicros, above } = list.price;
   return {
     inputMsatPerMtok: toMsat(inputMicros),
     outputMsatPerMtok: toMsat(outputMicros),
     ...(above && { above: { tokens: above.tokens, inputMsatPerMtok: toMsat(above.inputMicros), outputMsatPerMtok: toMsat(above.outputMicros) } }),
+  };
+}
+
+function discounted({ inputMsatPerMtok, outputMsatPerMtok, above }: ModelPrice, percent: number): ModelPrice {
+  const less = (amount: bigint) => ceilDivide(amount * BigInt(100 - percent), 100n);
+  return {
+    inputMsatPerMtok: less(inputMsatPerMtok),
+    outputMsatPerMtok: less(outputMsatPerMtok),
+    ...(above && { above: { tokens: above.tokens, inputMsatPerMtok: less(above.inputMsatPerMtok), outputMsatPerMtok: less(above.outputMsatPerMtok) } }),
   };
 }
 

@@ -193,7 +193,7 @@ describe("settings that cannot be meant", () => {
   test("what is meant is taken: prices in either unit side by side, and sources by name", () => {
     const prices = "[prices]\nmargin_percent = 0\ndefault = { input_usd_per_mtok = 0.5, output_usd_per_mtok = 1 }\n[prices.models]\nqwen = { input_sats_per_mtok = 1, output_sats_per_mtok = 2 }\n";
     const config = load(`${sources('name = "a", url = "http://127.0.0.1:1/", path = "data.amount"')}${prices}`);
-    expect(config.prices).toEqual({ margin_percent: 0, default: usdOf(0.5, 1), models: { qwen: satsOf(1, 2) } });
+    expect(config.prices).toEqual({ margin_percent: 0, lightning_discount_percent: 0, default: usdOf(0.5, 1), models: { qwen: satsOf(1, 2) } });
     expect(config.rate_sources).toHaveLength(3);
   });
 });

@@ -51,6 +51,21 @@ test("the quote's option names scheme, network, amount, invoice, hash and token 
   expect(Object.keys(option).filter((name) => name === "discountRate" || name === "undiscountedAmountUsd")).toEqual([]);
 });
 
+test("with a discount of 0.1 the option names it and what it was taken off, and the call costs a tenth less", async () => {
+  const full = Number((await quote()).json.amount_sats);
+  const cheaper = await startHearth({ config: seedConfig(upstream, "", "[prices]\nlightning_discount_percent = 10\n") });
+  try {
+    const answer = await fetch(`${cheaper.url}/api/v1/chat/completions`, { method: "POST", body: JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Hello" }] }) });
+    const bill = (await answer.json()) as { amount_sats: number; payment: { accepted: Option[] } };
+    const [option] = bill.payment.accepted;
+    expect(option).toMatchObject({ discountRate: 0.1, amountUsd: String(bill.amount_sats / 1_000) });
+    expect(Number(option!.undiscountedAmountUsd)).toBeCloseTo(bill.amount_sats / 900, 4);
+    expect(bill.amount_sats).toBe(Math.ceil(full * 0.9));
+  } finally {
+    await endHearth(cheaper);
+  }
+});
+
 test("the quote names its price in dollars too, as text, where the rate is known", async () => {
   const { json, option } = await quote();
   // A dollar is 1,000 sats here.

@@ -1,4 +1,5 @@
 /** What directories and agents read before they pay: free, true, and gone with what it speaks of. */
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { ask, buyToken, endHearth, hello, readLedger, type RunningHearth, startHearth, until } from "../support/hearth.ts";
 
@@ -49,6 +50,11 @@ describe("the documents", () => {
       expect(Object.keys(models).length).toBeGreaterThan(0);
       for (const { price_sats } of Object.values(models)) expect(price_sats).toBeGreaterThanOrEqual(10);
     }
+  });
+
+  test("OpenAPI is valid by a validator that is not ours", async () => {
+    const { valid, errors } = await new Validator().validate(await read("/openapi.json"));
+    expect({ valid, errors }).toMatchObject({ valid: true });
   });
 
   test("OpenAPI has every operation once, with what a call costs at least", async () => {

@@ -25,6 +25,9 @@ import type { Config } from "./config/schema.ts";
 import { loadOrMakeSecret, readSecret } from "./config/secrets.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { ModelDirectory } from "./gateway/model-directory.ts";
+import { OrderDesk } from "./gateway/order-desk.ts";
+import { OrderPlanner, type SearchOffer } from "./gateway/order-planner.ts";
+import type { DvmSettings } from "./gateway/dvm-order.ts";
 import { realm } from "./http/challenge-body.ts";
 import type { Service } from "./http/discovery/service.ts";
 import { parseTrustedProxies } from "./http/client-address.ts";
@@ -44,7 +47,7 @@ import { OwnerSessions } from "./owner/session.ts";
 import { bindNode } from "./payments/node-identity.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
-import { priceAndCost } from "./pricing/owner-prices.ts";
+import { priceAndCost, toListPrice } from "./pricing/owner-prices.ts";
 import { loadPrices } from "./pricing/price-table.ts";
 import { RateBook } from "./pricing/rate-book.ts";
 import { jsonRateSource } from "./pricing/rate-source.ts";
@@ -52,6 +55,7 @@ import { takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
 import { openAiCompatible } from "./upstream/openai-compatible.ts";
+import { searchEngine } from "./upstream/search-engine.ts";
 import { type SandboxModel, startSandboxModel } from "./upstream/sandbox-model.ts";
 import type { Upstream } from "./upstream/upstream.ts";
 
@@ -78,19 +82,19 @@ function fatal(reason: string): never {
 }
 
 function configuredUpstreams(config: Config): Upstream[] {
-  return config.upstreams.map((one) => openAiCompatible({ name: one.name, url: one.url, key: one.key, capField: one.cap_field }));
+  return config.upstreams.map((one) => openAiCompatible({ name: one.name, url: one.url, key: one.key, capField: one.cap_field, profile: one.profile }));
 }
 
 /** The demo sells what is at hand: Ollama on this machine if it answers and has a model, else the sandbox model. */
 async function demoUpstream(): Promise<{ upstream: Upstream; model: SandboxModel | undefined }> {
-  const ollama = openAiCompatible({ name: "ollama", url: ollamaUrl, key: undefined, capField: undefined });
+  const ollama = openAiCompatible({ name: "ollama", url: ollamaUrl, key: undefined, capField: undefined, profile: "ollama" });
   const models = await ollama.models().catch(() => []);
   if (models.length > 0) return { upstream: ollama, model: undefined };
   const model = startSandboxModel({ tokenDelayMs: demoTokenDelayMs });
   return { upstream: openAiCompatible({ name: "sandbox", url: model.url, key: undefined, capField: undefined }), model };
 }
 
-function refuseCloudForPlayMoney(upstreams: readonly Upstream[]): void {
+function refuseCloudForPlayMoney(upstreams: readonly { name: string; local: boolean }[]): void {
   const cloud = upstreams.find((upstream) => !upstream.local);
   if (cloud) throw new AppError("invalid_config", `The sandbox node makes play money, which must not buy real tokens: take the cloud upstream "${cloud.name}" out of the settings.`);
 }
@@ -98,7 +102,8 @@ function refuseCloudForPlayMoney(upstreams: readonly Upstream[]): void {
 /** The upstreams to sell, and the sandbox model if it had to be started for the demo. */
 async function chooseUpstreams(config: Config, demo: boolean): Promise<{ upstreams: Upstream[]; model: SandboxModel | undefined }> {
   const configured = configuredUpstreams(config);
-  refuseCloudForPlayMoney(configured);
+  const search = searchOffer(config)?.engine;
+  refuseCloudForPlayMoney([...configured, ...(search ? [search] : [])]);
   if (configured.length > 0 || !demo) return { upstreams: configured, model: undefined };
   const { upstream, model } = await demoUpstream();
   return { upstreams: [upstream], model };
@@ -148,14 +153,19 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const charge = new Charge({ accounts, desk, mint, writer, reader, clock, boot, minPriceSats: sat(BigInt(limits.min_price_sats)), trial: trialRules(config, master) });
   const directory = new ModelDirectory({
     upstreams, clock,
-    priceOf: (upstream, id) => priceAndCost(config, prices, upstream, id),
+    priceOf: (upstream, { id, listedPrice }) => priceAndCost(config, prices, upstream, id, listedPrice),
     rate: () => rates.current(),
     aliases: config.aliases,
     discountPercent: config.prices.lightning_discount_percent,
   });
   const caps = { defaultOutputTokens: limits.default_output_tokens, maxOutputTokens: limits.max_output_tokens };
   const trial = { models: config.trial.models, maxOutputTokens: config.trial.max_output_tokens };
-  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial }) };
+  const planner = new OrderPlanner({
+    directory, dvm: dvmSettings(config), search: searchOffer(config), trialModels: config.trial.models,
+    rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent, nowMs: () => clock.nowMs(),
+  });
+  const orders = new OrderDesk(charge);
+  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial }) };
 }
 
 function trialRules({ trial }: Config, addressKey: Uint8Array) {
@@ -163,12 +173,21 @@ function trialRules({ trial }: Config, addressKey: Uint8Array) {
   return { callsPerDay: trial.calls, dailyBudgetMsat: satToMsat(sat(BigInt(trial.daily_budget_sats))), addressKey };
 }
 
+function dvmSettings({ dvm }: Config): DvmSettings | undefined {
+  return dvm && { model: dvm.model, priceMsat: satToMsat(sat(BigInt(dvm.price_sats))), maxOutputTokens: dvm.max_output_tokens, maxPromptCharacters: dvm.max_prompt_characters };
+}
+
+function searchOffer({ search }: Config): SearchOffer | undefined {
+  return search && { engine: searchEngine({ name: search.engine, url: search.url, key: search.key }), price: toListPrice(search.price) };
+}
+
 /** What the generated documents speak of. */
-function describeService(config: Config, { directory, rates }: Shop, doorUrl: string): Service {
+function describeService(config: Config, { directory, planner, rates }: Shop, doorUrl: string): Service {
   const { models, calls, max_output_tokens } = config.trial;
   return {
     publicUrl: (config.public_url ?? doorUrl).replace(/\/+$/, ""),
     models: directory.list(),
+    flat: planner.flatOffers(),
     rate: rates.current(),
     trial: { models, calls, maxOutputTokens: max_output_tokens },
     minPriceSats: config.limits.min_price_sats,
@@ -278,8 +297,12 @@ async function run(argv: string[]): Promise<void> {
       const config = loadConfig({ demo: false, environment: process.env });
       return process.exit(await keyCommand({ args: argv.slice(1), ownerPort: config.owner_port, consoleKey: readSecret(consoleKeyPath(config)) }, print));
     }
-    case "prices":
-      return process.exit(await pricesCommand(argv.slice(1), loadConfig({ demo: false, environment: process.env }).data_dir, print));
+    case "prices": {
+      const config = loadConfig({ demo: false, environment: process.env });
+      // One that passes on to a cloud, as its `provider` says, is not the owner's electricity.
+      const upstreams = configuredUpstreams({ ...config, upstreams: config.upstreams.filter((one) => one.provider === undefined) });
+      return process.exit(await pricesCommand({ args: argv.slice(1), dataDir: config.data_dir, upstreams, rates: openRates(config), random }, print));
+    }
     case "help":
     case "--help":
       return void process.stdout.write(usageText);

@@ -33,9 +33,9 @@ const sideways: Record<string, string> = {
 /** Not adapters: ports, and what every adapter of the room may use. Everything else there is named by main.ts alone. */
 const sharedOfAdapterRooms: Record<string, readonly string[]> = {
   lightning: ["node.ts", "bolt11.ts", "bounded-node.ts"],
-  upstream: ["upstream.ts", "sse.ts", "usage.ts", "local-address.ts"],
+  upstream: ["upstream.ts", "search.ts", "sse.ts", "usage.ts", "local-address.ts"],
 };
-const ports = ["src/lightning/node.ts", "src/upstream/upstream.ts"];
+const ports = ["src/lightning/node.ts", "src/upstream/upstream.ts", "src/upstream/search.ts"];
 /** Outside ledger/, by design. */
 const ledgerWriters: Record<string, string> = {
   "src/store/writer-thread.ts: boot": "a write that changes nothing resets the copied log, so that its header's sync is paid while nobody waits",

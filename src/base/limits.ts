@@ -100,6 +100,15 @@ export const capTolerancePercent = 110n;
 /** Token counts above this are not believed. */
 export const absurdTokens = 10_000_000;
 
+/** A web search: how long an engine may take, and how much it may say. */
+export const searchTimeoutMs = 15_000;
+export const maxSearchAnswerBytes = 4 * 1024 * 1024;
+export const maxSearchResults = 20;
+export const maxSearchCharacters = 1_000;
+/** Pictures of one order, and the longest prompt for them. */
+export const maxImages = 10;
+export const maxImagePromptCharacters = 32_000;
+
 /** Models whose speed is remembered. */
 export const maxMeasuredModels = 1_000;
 /** `Retry-After` where nothing better is known. */

@@ -68,7 +68,7 @@ async function checkUpstream(config: Config, upstream: Upstream): Promise<Line> 
   try {
     const models = await upstream.models();
     const prices = loadPrices(config.data_dir);
-    const priced = models.filter((model) => listPrice(config, prices, upstream, model.id)).length;
+    const priced = models.filter((model) => listPrice(config, prices, upstream, model.id, model.listedPrice)).length;
     return { ok: priced > 0, text: `upstream ${upstream.name}: ${priced} of ${models.length} models for sale${priced < models.length ? "; give the others a price under [prices.models]" : ""}` };
   } catch (error) {
     return { ok: false, text: `upstream ${upstream.name}: ${describeError(error)}` };

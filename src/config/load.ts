@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import type { z } from "zod";
 import { AppError } from "../base/errors.ts";
 import { type Config, configSchema } from "./schema.ts";
 
@@ -20,41 +21,120 @@ export function defaultDataDirectory(demo: boolean, environment: Environment): s
   return join(environment.XDG_DATA_HOME || join(home, ".local", "share"), demo ? "hearth-demo" : "hearth");
 }
 
-function readFile(path: string): Record<string, unknown> {
+/** Parsers quote what they stumble over, which may be a key to somebody's money: of what they say, nothing in quotes but one sign is kept. */
+function withoutText(message: string): string {
+  return message.replace(/^TOML Parse error: /, "").replace(/:? *"[^]*"/, "");
+}
+
+function isToml(text: string): boolean {
   try {
-    return Bun.TOML.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
-  } catch (cause) {
-    throw invalid(`${path} cannot be read as TOML: ${cause instanceof Error ? cause.message : String(cause)}`);
+    Bun.TOML.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
+
+/** The parser tells no line: it is the one after the longest beginning that can be read. Its key is named, its value never. */
+function whereItEnds(text: string): string {
+  const lines = text.split("\n");
+  let readable = lines.length - 1;
+  while (readable > 0 && !isToml(lines.slice(0, readable).join("\n"))) readable--;
+  const key = /^\s*([A-Za-z0-9_.-]+)\s*=/.exec(lines[readable] ?? "")?.[1];
+  return `from line ${readable + 1} on${key === undefined ? "" : ` (${key} = ...)`}`;
+}
+
+function readFile(path: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw invalid(`${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}; it must be a file that Hearth's user may read.`);
+  }
+  try {
+    return Bun.TOML.parse(text) as Record<string, unknown>;
+  } catch (cause) {
+    throw invalid(`${path} cannot be read as TOML ${whereItEnds(text)}: ${withoutText(cause instanceof Error ? cause.message : String(cause))}.`);
+  }
+}
+
+/** What the environment sets over the file, by its key there. */
+const variables = { port: "HEARTH_PORT", owner_port: "HEARTH_OWNER_PORT", node: "HEARTH_NODE", public_url: "HEARTH_PUBLIC_URL" } as const;
 
 /** `HEARTH_UPSTREAM_URL` and `_KEY` are one more upstream, the first in line. */
 function environmentOverrides(environment: Environment, fromFile: Record<string, unknown>): Record<string, unknown> {
   const settings: Record<string, unknown> = {};
-  const take = (name: string, key: string) => {
-    const value = environment[name];
-    if (value !== undefined && value !== "") settings[key] = value;
-  };
-  take("HEARTH_PORT", "port");
-  take("HEARTH_OWNER_PORT", "owner_port");
-  take("HEARTH_NODE", "node");
-  take("HEARTH_PUBLIC_URL", "public_url");
+  for (const [key, variable] of Object.entries(variables)) if (environment[variable]) settings[key] = environment[variable];
   const url = environment.HEARTH_UPSTREAM_URL;
-  if (url) {
-    const listed = Array.isArray(fromFile.upstreams) ? (fromFile.upstreams as unknown[]) : [];
+  // A list that is none is left for the schema to refuse.
+  if (url && (fromFile.upstreams === undefined || Array.isArray(fromFile.upstreams))) {
     const key = environment.HEARTH_UPSTREAM_KEY;
-    settings.upstreams = [{ name: "upstream", url, ...(key ? { key } : {}) }, ...listed];
+    settings.upstreams = [{ name: "upstream", url, ...(key ? { key } : {}) }, ...((fromFile.upstreams as unknown[] | undefined) ?? [])];
   }
   return settings;
 }
 
-function explain(issue: { path: PropertyKey[]; message: string }, settings: unknown): string {
-  const key = issue.path.map(String).join(".") || "the file";
-  let value: unknown = settings;
-  for (const part of issue.path) value = (value as Record<PropertyKey, unknown> | undefined)?.[part];
-  const secret = issue.path.at(-1) === "key";
-  const shown = value === undefined || secret || typeof value === "object" ? "" : ` is ${JSON.stringify(value)}:`;
-  return `${key}${shown} ${issue.message}`;
+type Path = readonly PropertyKey[];
+type Definition = { innerType?: z.ZodType; shape?: Record<string, z.ZodType>; element?: z.ZodType; valueType?: z.ZodType };
+
+function definitionOf(schema: z.ZodType): Definition {
+  const definition = schema.def as Definition;
+  return definition.innerType === undefined ? definition : definitionOf(definition.innerType);
+}
+
+/** What the schema wants at this place; nothing where it knows no such place. */
+function definitionAt(path: Path): Definition {
+  let at = definitionOf(configSchema);
+  for (const part of path) {
+    const inner = at.shape?.[String(part)] ?? at.element ?? at.valueType;
+    if (inner === undefined) return {};
+    at = definitionOf(inner);
+  }
+  return at;
+}
+
+function valueAt(settings: unknown, path: Path): unknown {
+  return path.reduce<unknown>((value, part) => (value as Record<PropertyKey, unknown> | undefined)?.[part], settings);
+}
+
+/** As the owner wrote it: a variable's name where one was set, an upstream by its name. */
+function nameOf(path: Path, settings: unknown, environment: Environment): string {
+  const [first, second, ...rest] = path;
+  const variable = (variables as Record<string, string>)[String(first)];
+  if (path.length === 1 && variable !== undefined && environment[variable]) return variable;
+  if (first !== "upstreams" || typeof second !== "number") return path.map(String).join(".");
+  const fromEnvironment = environment.HEARTH_UPSTREAM_URL ? 1 : 0;
+  if (second < fromEnvironment) return "HEARTH_UPSTREAM_URL";
+  const name = valueAt(settings, [first, second, "name"]);
+  const known = typeof name === "string" && rest[0] !== "name" && name.length <= 32;
+  return [first, known ? name : `${second - fromEnvironment + 1}`, ...rest].map(String).join(".");
+}
+
+const longestShown = 100;
+
+/** A text is shown only where one is due and no secret is: elsewhere it may be one that was written to the wrong place. */
+function shown(value: unknown, mayShowText: boolean): string {
+  if (value === undefined) return "missing";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object" && value !== null) return `a table with ${Object.keys(value).join(", ") || "nothing in it"}`;
+  if (typeof value !== "string") return String(value);
+  return mayShowText ? JSON.stringify(value.replace(/\/\/[^/@]*@/, "//***@").slice(0, longestShown)) : "a text (not shown)";
+}
+
+function explain(issue: z.core.$ZodIssue, settings: unknown, environment: Environment): string {
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => explainUnknown([...issue.path, key], settings, environment)).join("; ");
+  const { shape, element, valueType } = definitionAt(issue.path);
+  const isLeaf = shape === undefined && element === undefined && valueType === undefined;
+  const value = shown(valueAt(settings, issue.path), isLeaf && issue.path.at(-1) !== "key");
+  return `${nameOf(issue.path, settings, environment)} is ${value}: ${issue.message}`;
+}
+
+const keysOf = ({ shape = {} }: Definition) => Object.keys(shape).filter((key) => key !== "data_dir");
+
+function explainUnknown(path: Path, settings: unknown, environment: Environment): string {
+  const what = `${nameOf(path, settings, environment)} is ${shown(valueAt(settings, path), false)}, but there is no such setting`;
+  if (path.length > 1 && keysOf(definitionAt([])).includes(String(path.at(-1)))) return `${what} here: it belongs at the top of the file, above the first [table]`;
+  return `${what}; there are ${keysOf(definitionAt(path.slice(0, -1))).join(", ")}`;
 }
 
 export function loadConfig(options: { demo: boolean; environment: Environment }): Config {
@@ -64,9 +144,10 @@ export function loadConfig(options: { demo: boolean; environment: Environment })
   const path = named || join(dataDir, "hearth.toml");
   if (named && !existsSync(named)) throw invalid(`HEARTH_CONFIG names ${named}, which does not exist.`);
   const fromFile = existsSync(path) ? readFile(path) : {};
+  if (fromFile.data_dir !== undefined) throw invalid(`Settings: data_dir is ${shown(fromFile.data_dir, true)} in ${path}; set it with HEARTH_DATA_DIR, since the file is looked for in there.`);
   const settings = { ...fromFile, ...environmentOverrides(environment, fromFile), data_dir: dataDir };
   const parsed = configSchema.safeParse(settings);
-  if (!parsed.success) throw invalid(`Settings: ${parsed.error.issues.map((issue) => explain(issue, settings)).join("; ")}.`);
+  if (!parsed.success) throw invalid(`Settings: ${parsed.error.issues.map((issue) => explain(issue, settings, environment)).join("; ")}.`);
   refuseDoubleNames(parsed.data);
   return parsed.data;
 }

@@ -19,3 +19,7 @@ export function providerOf(url: string): string | undefined {
   const { hostname } = new URL(url);
   return providerOfHost.find(([host]) => host.test(hostname))?.[1];
 }
+
+/** Kinds of OpenAI-compatible servers whose ways are known (`upstream/profiles.ts`), and `generic` for every other. */
+export const serverKinds = ["ollama", "llama.cpp", "vllm", "lmstudio", "openai", "openrouter", "xai", "groq", "mistral", "gemini", "generic"] as const;
+export type ServerKind = (typeof serverKinds)[number];

@@ -2,26 +2,51 @@
 import { z } from "zod";
 import { parseBlock } from "../base/ip-address.ts";
 import { minRateSources } from "../base/limits.ts";
-import { knownProviders } from "./providers.ts";
+import { knownProviders, serverKinds } from "./providers.ts";
 
-const port = z.coerce.number().int().min(0).max(65535);
+/** A number in the file, digits in the environment. */
+const port = z.union([z.number(), z.string().regex(/^\d{1,5}$/).transform(Number)], "must be a port from 0 to 65535").pipe(z.number().int().min(0).max(65535));
 const satsPerMtok = z.number().int().min(0).max(1_000_000_000);
 const tokens = z.number().int().min(1).max(1_000_000);
 
 const usdPerMtok = z.number().min(0).max(100_000);
 
-/** Per million tokens, in sats or in dollars (to the millionth). */
+const perUnit = z.number().min(0).max(1_000_000);
+
+/**
+ * What a model is sold by, in sats or in dollars (to the millionth): tokens, or images, or seconds of sound, or characters spoken;
+ * a price for the call itself may stand alone or beside any of them.
+ */
 export const priceSchema = z
   .strictObject({
     input_sats_per_mtok: satsPerMtok.optional(),
     output_sats_per_mtok: satsPerMtok.optional(),
+    sats_per_image: perUnit.optional(),
+    sats_per_second: perUnit.optional(),
+    /** Of a million characters. */
+    sats_per_mchar: satsPerMtok.optional(),
+    sats_per_call: perUnit.optional(),
     input_usd_per_mtok: usdPerMtok.optional(),
     output_usd_per_mtok: usdPerMtok.optional(),
+    usd_per_image: perUnit.optional(),
+    usd_per_second: perUnit.optional(),
+    usd_per_mchar: usdPerMtok.optional(),
+    usd_per_call: perUnit.optional(),
   })
-  .refine((price) => {
-    const given = (["input_sats_per_mtok", "output_sats_per_mtok", "input_usd_per_mtok", "output_usd_per_mtok"] as const).map((name) => (price[name] === undefined ? "-" : "x")).join("");
-    return given === "xx--" || given === "--xx";
-  }, "needs input_sats_per_mtok and output_sats_per_mtok, or input_usd_per_mtok and output_usd_per_mtok");
+  .superRefine((price, context) => {
+    const given = Object.keys(price).filter((name) => price[name as keyof typeof price] !== undefined);
+    const trouble = priceTrouble(given);
+    if (trouble) context.addIssue({ code: "custom", message: trouble });
+  });
+
+function priceTrouble(given: readonly string[]): string | undefined {
+  if (given.length === 0) return "needs a price, such as input_sats_per_mtok and output_sats_per_mtok, or sats_per_image";
+  if (given.some((name) => name.includes("sats")) && given.some((name) => name.includes("usd"))) return "mixes sats and dollars; take one of them";
+  const tokens = given.filter((name) => name.endsWith("put_sats_per_mtok") || name.endsWith("put_usd_per_mtok"));
+  if (tokens.length === 1) return "has half a price of tokens; input and output belong together";
+  const measures = given.filter((name) => /_per_(image|second|mchar)$/.test(name));
+  return measures.length + tokens.length / 2 > 1 ? "is sold in several measures; take one of tokens, images, seconds and characters" : undefined;
+}
 
 export const upstreamSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "lower-case letters, digits and dashes"),
@@ -31,8 +56,24 @@ export const upstreamSchema = z.strictObject({
   price: priceSchema.optional(),
   /** Whose public prices count for it, where its address does not tell. */
   provider: z.enum(Object.values(knownProviders) as [string, ...string[]]).optional(),
+  /** What kind of server it is, where neither its address nor its model list tells. */
+  profile: z.enum(serverKinds).optional(),
+  /** The name of the cap it honours, where its profile is wrong. */
   cap_field: z.enum(["max_tokens", "max_completion_tokens"]).optional(),
 });
+
+/** Web search (`POST /api/v1/data/web/search`): whose index, and what a search costs the buyer. */
+const searchSchema = z
+  .strictObject({
+    engine: z.enum(["searxng", "brave", "tavily"]),
+    /** Of the engine's API; SearXNG has no public one. */
+    url: z.url({ protocol: /^https?$/, error: "an http or https URL such as http://127.0.0.1:8888" }).optional(),
+    key: z.string().min(1).optional(),
+    price: priceSchema,
+  })
+  .refine(({ engine, url }) => engine !== "searxng" || url !== undefined, { path: ["url"], error: "searxng needs the url of your instance" })
+  .refine(({ engine, key }) => engine === "searxng" || key !== undefined, { path: ["key"], error: "brave and tavily need your key" })
+  .refine(({ price }) => Object.keys(price).every((name) => name.endsWith("_per_call")), { path: ["price"], error: "a search is sold by the call: sats_per_call or usd_per_call" });
 
 export const configSchema = z.strictObject({
   data_dir: z.string().min(1),
@@ -41,7 +82,10 @@ export const configSchema = z.strictObject({
   /** The owner's door. */
   owner_port: port.default(4403),
   /** Where buyers reach the public door, if not at its own address; decides what a challenge may offer. */
-  public_url: z.url({ protocol: /^https?$/ }).optional(),
+  public_url: z
+    .url({ protocol: /^https?$/ })
+    .refine((text) => !/[@?#]/.test(text), "must be an address without a user, a query or a fragment, such as https://ai.example.org")
+    .optional(),
   node: z.enum(["sandbox"]).default("sandbox"),
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
   trusted_proxies: z.array(z.string().refine((text) => parseBlock(text) !== undefined, "an IP address or a block such as 10.0.0.0/8")).max(64).default([]),
@@ -66,12 +110,23 @@ export const configSchema = z.strictObject({
       daily_budget_sats: z.number().int().min(1).max(10_000_000).default(100),
     })
     .prefault({}),
+  /** One prompt at one flat price (`POST /api/dvm`); off while no model is named. */
+  dvm: z
+    .strictObject({
+      model: z.string().min(1).max(256),
+      price_sats: z.number().int().min(1).max(1_000_000).default(21),
+      max_output_tokens: tokens.default(512),
+      max_prompt_characters: z.number().int().min(1).max(1_000_000).default(4_000),
+    })
+    .optional(),
+  search: searchSchema.optional(),
   upstreams: z.array(upstreamSchema).max(64).default([]),
   /** Other names for models, e.g. "gpt-4o-mini" = "qwen3:8b"; a model of that name comes first. */
   aliases: z.record(z.string().min(1).max(256), z.string().min(1).max(256)).default({}),
   prices: z
     .strictObject({
-      default: priceSchema.optional(),
+      /** Of local models; pictures and sound have no price in common. */
+      default: priceSchema.refine((price) => Object.keys(price).every((name) => /_per_(mtok|call)$/.test(name)), "must be a price of tokens or of the call").optional(),
       models: z.record(z.string(), priceSchema).default({}),
       /** On the public price of a cloud model. */
       margin_percent: z.number().int().min(0).max(1_000).default(20),
@@ -91,6 +146,7 @@ export const configSchema = z.strictObject({
       max_open_invoices_per_address: z.number().int().min(1).max(100_000).default(20),
       max_open_invoices: z.number().int().min(1).max(10_000_000).default(2_000),
     })
+    .refine((limits) => limits.min_topup_sats <= limits.max_topup_sats, { path: ["min_topup_sats"], error: "must not be above max_topup_sats" })
     .prefault({}),
 });
 

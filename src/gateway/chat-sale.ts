@@ -4,8 +4,9 @@ import { canonicalText } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import type { Msat } from "../money/msat.ts";
 import { familyFactorPercent, tokensAtMost } from "../pricing/estimate.ts";
-import { affordableOutputTokens, costOf, type ModelPrice, type TokenRate } from "../pricing/quote.ts";
+import { affordableOutputTokens, costOf, type ModelPrice } from "../pricing/quote.ts";
 import { type ChatPlan, promptTexts } from "./plan.ts";
+import { type PriceText, priceFromText, priceToText } from "./price-terms.ts";
 
 export type ChatTerms = {
   /** Our id: `auto` may mean another one tomorrow. */
@@ -73,24 +74,8 @@ export function paidCap(plan: ChatPlan, terms: ChatTerms, reservedMsat: Msat): n
   return Math.max(1, Math.min(terms.cap, Math.floor(affordable / plan.request.n)));
 }
 
-type RateText = { input_msat_per_mtok: string; output_msat_per_mtok: string };
-
-function rateToText(rate: TokenRate): RateText {
-  return { input_msat_per_mtok: String(rate.inputMsatPerMtok), output_msat_per_mtok: String(rate.outputMsatPerMtok) };
-}
-
-function rateFromText(text: RateText): TokenRate {
-  return { inputMsatPerMtok: BigInt(text.input_msat_per_mtok), outputMsatPerMtok: BigInt(text.output_msat_per_mtok) };
-}
-
-function encodeTerms(terms: ChatTerms): string {
-  const { price, centsPerBtc, inputTokens, cap, model } = terms;
-  const { above } = price;
-  return JSON.stringify({
-    ...rateToText(price), input_tokens: inputTokens, cap, model,
-    ...(above && { above: { tokens: above.tokens, ...rateToText(above) } }),
-    ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }),
-  });
+function encodeTerms({ price, centsPerBtc, inputTokens, cap, model }: ChatTerms): string {
+  return JSON.stringify({ ...priceToText(price), input_tokens: inputTokens, cap, model, ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }) });
 }
 
 function isChatTerms(text: string): boolean {
@@ -98,11 +83,11 @@ function isChatTerms(text: string): boolean {
 }
 
 export function decodeTerms(text: string): ChatTerms {
-  const terms = JSON.parse(text) as RateText & { input_tokens: number; cap: number; model: string; above?: RateText & { tokens: number }; usd_cents_per_btc?: string };
-  const { above, usd_cents_per_btc: cents } = terms;
+  const terms = JSON.parse(text) as PriceText & { input_tokens: number; cap: number; model: string; usd_cents_per_btc?: string };
+  const { usd_cents_per_btc: cents } = terms;
   return {
     model: terms.model,
-    price: { ...rateFromText(terms), ...(above && { above: { tokens: above.tokens, ...rateFromText(above) } }) },
+    price: priceFromText(terms),
     centsPerBtc: cents === undefined ? undefined : BigInt(cents),
     inputTokens: terms.input_tokens,
     cap: terms.cap,

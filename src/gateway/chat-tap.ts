@@ -7,7 +7,7 @@ import { readChatUsage, type Usage, type UsageReport } from "../upstream/usage.t
 
 type Choice = { index?: unknown; delta?: Delta; message?: Delta; finish_reason?: unknown };
 type Delta = { content?: unknown; reasoning?: unknown; reasoning_content?: unknown; refusal?: unknown; tool_calls?: unknown };
-type Chunk = { id?: unknown; created?: unknown; model?: unknown; choices?: unknown; usage?: unknown; error?: unknown };
+type Chunk = { id?: unknown; created?: unknown; model?: unknown; choices?: unknown; usage?: unknown; x_groq?: { usage?: unknown; error?: unknown } | null; error?: unknown };
 
 /** Events that carry no more text than this on average are a token each. */
 const bytesOfTokenEvent = 8;
@@ -83,8 +83,9 @@ export class ChatTap {
     }
     const chunk = parseChunk(data);
     if (chunk === undefined) return "pass";
-    if (chunk.error !== undefined) this.#failed = true;
-    const report = readChatUsage(chunk.usage);
+    // Groq puts the usage of a stream, and why it broke off, into a field of its own.
+    if (chunk.error !== undefined || typeof chunk.x_groq?.error === "string") this.#failed = true;
+    const report = readChatUsage(chunk.usage ?? chunk.x_groq?.usage);
     if (report.kind !== "absent") this.#usage = report;
     this.#head ??= { id: chunk.id, created: chunk.created, model: chunk.model };
     const choices = Array.isArray(chunk.choices) ? (chunk.choices as Choice[]) : [];

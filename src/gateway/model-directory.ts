@@ -3,10 +3,12 @@
  * several upstreams list is one model: the cheapest healthy one serves it, the others stand in for it.
  */
 import type { Clock } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
 import { modelRefreshMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import { type ListPrice, priceAt } from "../pricing/list-price.ts";
-import type { ModelPrice } from "../pricing/quote.ts";
+import type { ModelKind } from "../pricing/public-prices.ts";
+import { type ModelPrice, units } from "../pricing/quote.ts";
 import type { BtcRate } from "../pricing/rate.ts";
 import type { Upstream, UpstreamModel } from "../upstream/upstream.ts";
 import { UpstreamPulse } from "./upstream-pulse.ts";
@@ -20,8 +22,11 @@ export type Limits = { maxInputTokens?: number | undefined; maxOutputTokens?: nu
 export type Model = Place & Limits & {
   /** What buyers call it. */
   id: string;
+  kind: ModelKind;
   /** At this moment's rate; undefined while a price in dollars has none. */
   price: ModelPrice | undefined;
+  /** What the owner pays for it; undefined where nobody can say. */
+  cost?: ModelPrice | undefined;
   /** What that rate is, for a price in dollars. */
   rate: BtcRate | undefined;
   createdS: number;
@@ -41,14 +46,14 @@ export type UpstreamHealth = {
 };
 
 /** What a model is listed at and what it costs the owner; undefined: without a price it is not for sale. */
-export type PriceOf = (upstream: Upstream, modelId: string) => (Limits & { price: ListPrice; cost: ListPrice }) | undefined;
+export type PriceOf = (upstream: Upstream, model: UpstreamModel) => (Limits & { price: ListPrice; cost: ListPrice; kind?: ModelKind | undefined }) | undefined;
 
 type Listing = { upstream: Upstream; models: UpstreamModel[]; healthy: boolean };
 /** A model at one upstream, in the owner's order. */
-type Entry = Limits & { upstream: Upstream; upstreamModelId: string; price: ListPrice; cost: ListPrice; createdS: number };
+type Entry = Limits & { kind: ModelKind; upstream: Upstream; upstreamModelId: string; price: ListPrice; cost: ListPrice; createdS: number };
 type Group = { id: string; entries: Entry[] };
 
-type Priced = Place & Limits & { price: ModelPrice; cost: ModelPrice | undefined; rate: BtcRate | undefined; createdS: number };
+type Priced = Place & Limits & { kind: ModelKind; price: ModelPrice; cost: ModelPrice | undefined; rate: BtcRate | undefined; createdS: number };
 
 export class ModelDirectory {
   readonly pulse: UpstreamPulse;
@@ -79,22 +84,27 @@ export class ModelDirectory {
     return this.#listed.map((group) => this.#priced(group)).filter((model) => model !== undefined);
   }
 
-  /** By its id, by an alias, by `upstream/id` (that one only), or by `auto`: the cheapest. */
-  find(id: string): Model | undefined {
-    const cheapest = id === "auto" ? this.cheapest() : undefined;
-    const group = id === "auto" ? this.#listed[0] : this.#byId.get(id);
+  /** Those that are sold by one kind of route. */
+  listKind(kind: ModelKind): readonly ModelForSale[] {
+    return this.list().filter((model) => model.kind === kind);
+  }
+
+  /** By its id, by an alias, by `upstream/id` (that one only), or by `auto`: the cheapest of its kind. */
+  find(id: string, kind: ModelKind = "chat"): Model | undefined {
+    const cheapest = id === "auto" ? this.cheapest(kind) : undefined;
+    const group = id === "auto" ? this.#listed.find(({ entries }) => entries[0]!.kind === kind) : this.#byId.get(id);
     return cheapest ?? (group && (this.#priced(group) ?? unpriced(group)));
   }
 
-  cheapest(): ModelForSale | undefined {
-    return this.list().reduce<ModelForSale | undefined>((best, model) => (best && sumOf(best) <= sumOf(model) ? best : model), undefined);
+  cheapest(kind: ModelKind = "chat"): ModelForSale | undefined {
+    return this.listKind(kind).reduce<ModelForSale | undefined>((best, model) => (best && weightOf(best) <= weightOf(model) ? best : model), undefined);
   }
 
   /** The cheapest upstream that has not failed lately; where all have, the cheapest gets another chance. */
   #priced({ id, entries }: Group): ModelForSale | undefined {
     const rate = this.#rate();
     const priced = entries.map((entry) => pricedAt(entry, rate, this.#discountPercent)).filter((one) => one !== undefined);
-    if (priced.length > 1) priced.sort((a, b) => Number(this.pulse.isCooling(a.upstream.name)) - Number(this.pulse.isCooling(b.upstream.name)) || Number(sumOf(a) - sumOf(b)));
+    if (priced.length > 1) priced.sort((a, b) => Number(this.pulse.isCooling(a.upstream.name)) - Number(this.pulse.isCooling(b.upstream.name)) || compare(weightOf(a), weightOf(b)));
     const [first, ...others] = priced;
     // What nobody can say the cost of stands in for nothing.
     return first && { id, ...first, standIns: others.filter((one): one is Priced & { cost: ModelPrice } => one.cost !== undefined) };
@@ -102,7 +112,7 @@ export class ModelDirectory {
 
   health(): UpstreamHealth[] {
     return this.#listings.map(({ upstream, models, healthy }) => {
-      const priced = models.filter((model) => this.#priceOf(upstream, model.id)).length;
+      const priced = models.filter((model) => this.#priceOf(upstream, model)).length;
       const { name } = upstream;
       return { name, healthy, modelsForSale: healthy ? priced : 0, modelsWithoutPrice: models.length - priced, refusesOwner: this.pulse.refusesOwner(name) };
     });
@@ -130,14 +140,16 @@ export class ModelDirectory {
     const alone = new Map<string, Group>();
     for (const { upstream, models, healthy } of this.#listings)
       for (const model of healthy ? models : []) {
-        const listed = this.#priceOf(upstream, model.id);
-        if (!listed) continue;
+        const listed = this.#priceOf(upstream, model);
+        const kind = listed?.kind ?? (model.modality === undefined || model.modality === "chat" ? "chat" : "other");
+        if (!listed || kind === "other") continue;
         // Ollama lists `tiny:latest` and everybody asks for `tiny`.
         const name = model.id.replace(/:latest$/, "");
-        const entry = { upstream, upstreamModelId: name, ...listed, createdS: model.createdS ?? this.#startedS };
+        const entry = { ...listed, ...limitsOf(model, listed), kind, upstream, upstreamModelId: name, createdS: model.createdS ?? this.#startedS };
         const group = groups.get(name) ?? { id: name, entries: [] };
         groups.set(name, group);
-        group.entries.push(entry);
+        // Nobody stands in for what it does not do.
+        if (group.entries.every((one) => one.kind === kind)) group.entries.push(entry);
         for (const long of [`${upstream.name}/${name}`, `${upstream.name}/${model.id}`]) alone.set(long, { id: name, entries: [entry] });
         alone.set(model.id, group);
       }
@@ -159,20 +171,42 @@ export class ModelDirectory {
   stop(): void {
     this.#stop.abort();
   }
+
+  /** A model of this kind. @throws AppError `model_not_found`, which says where a model of another kind is sold. */
+  get(id: string, kind: ModelKind): Model {
+    const model = this.find(id, kind);
+    const name = JSON.stringify(id.slice(0, 100));
+    if (!model) throw new AppError("model_not_found", `The model ${name} is not for sale here; GET /v1/models lists what is.`, { param: "model" });
+    if (model.kind !== kind) throw new AppError("model_not_found", `The model ${name} is not sold by this route: it makes ${products[model.kind]}.`, { param: "model" });
+    return model;
+  }
 }
+
+const products: Record<ModelKind, string> = { chat: "text", image: "pictures", transcription: "text of speech", speech: "speech", other: "something else" };
 
 /** Known, and paid requests for it are served; but nobody can say what a new one costs. */
 function unpriced({ id, entries }: Group): Model {
-  const { upstream, upstreamModelId, createdS } = entries[0]!;
-  return { id, upstream, upstreamModelId, createdS, price: undefined, rate: undefined, standIns: [] };
+  const { kind, upstream, upstreamModelId, createdS } = entries[0]!;
+  return { id, kind, upstream, upstreamModelId, createdS, price: undefined, rate: undefined, standIns: [] };
 }
 
-function pricedAt({ upstream, upstreamModelId, price: listed, cost: paid, createdS, maxInputTokens, maxOutputTokens }: Entry, rate: BtcRate | undefined, discountPercent: number): Priced | undefined {
+function pricedAt({ kind, upstream, upstreamModelId, price: listed, cost: paid, createdS, maxInputTokens, maxOutputTokens }: Entry, rate: BtcRate | undefined, discountPercent: number): Priced | undefined {
   const price = priceAt(listed, rate, discountPercent);
   if (price === undefined) return undefined;
-  return { upstream, upstreamModelId, price, cost: priceAt(paid, rate), rate: listed.kind === "usd" ? rate : undefined, createdS, maxInputTokens, maxOutputTokens };
+  return { kind, upstream, upstreamModelId, price, cost: priceAt(paid, rate), rate: listed.kind === "usd" ? rate : undefined, createdS, maxInputTokens, maxOutputTokens };
 }
 
-function sumOf({ price }: { price: ModelPrice }): bigint {
-  return price.inputMsatPerMtok + price.outputMsatPerMtok;
+/** The server's own word counts before the public table. */
+function limitsOf({ contextTokens, maxOutputTokens }: UpstreamModel, listed: Limits): Limits {
+  return { maxInputTokens: contextTokens ?? listed.maxInputTokens, maxOutputTokens: maxOutputTokens ?? listed.maxOutputTokens };
+}
+
+/** For comparing only: what an ordinary call costs, a thousand tokens read and half as many written, or one of what it is sold by. */
+function weightOf({ price }: { price: ModelPrice }): bigint {
+  const tokens = 1_000n * price.inputMsatPerMtok + 500n * price.outputMsatPerMtok;
+  return units.reduce((sum, unit) => sum + (price.perMillion?.[unit] ?? 0n), tokens);
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -23,13 +23,27 @@ export function isOwnersTrouble(status: number): boolean {
   return status === 401 || status === 402 || status === 403;
 }
 
+type Told = { message?: unknown; error?: unknown; detail?: unknown; msg?: unknown };
+
 function refusalMessage(body: string): string {
   try {
-    const { error } = JSON.parse(body) as { error?: { message?: unknown } | string };
-    const message = typeof error === "string" ? error : error?.message;
-    if (typeof message === "string") return message.slice(0, longestMessage);
+    const told = messageIn(JSON.parse(body));
+    if (told !== undefined) return told.slice(0, longestMessage);
   } catch {
     // Not JSON: nothing worth showing.
   }
   return "it gave no reason.";
+}
+
+/** OpenAI's `error.message`, Gemini's list of one, Mistral's `message.detail[].msg`, vLLM's `message`. */
+function messageIn(value: unknown, depth = 0): string | undefined {
+  if (typeof value === "string") return value;
+  if (typeof value !== "object" || value === null || depth > 4) return undefined;
+  if (Array.isArray(value)) return messageIn(value[0], depth + 1);
+  const { error, message, detail, msg } = value as Told;
+  for (const part of [error, message, detail, msg]) {
+    const told = part === undefined ? undefined : messageIn(part, depth + 1);
+    if (told !== undefined) return told;
+  }
+  return undefined;
 }

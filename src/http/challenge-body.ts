@@ -179,8 +179,8 @@ export function callFacts(quoted: Quoted): SaleFacts {
   return {
     model: quoted.model,
     provider: quoted.local ? "local" : "resold",
-    max_tokens: quoted.maxTokens,
-    estimated_input_tokens: quoted.inputTokens,
+    ...(quoted.maxTokens !== undefined && { max_tokens: quoted.maxTokens }),
+    ...(quoted.inputTokens !== undefined && { estimated_input_tokens: quoted.inputTokens }),
     ...(quoted.routedModel && { routed_model: quoted.routedModel }),
   };
 }

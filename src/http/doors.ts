@@ -12,11 +12,12 @@ import { type BalanceParts, balanceRoutes } from "./routes/balance.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { type DiscoveryParts, discoveryRoutes } from "./routes/discovery.ts";
 import { modelRoutes } from "./routes/models.ts";
+import { type OrderParts, orderRoutes } from "./routes/orders.ts";
 import { type OwnerParts, ownerRoutes } from "./routes/owner.ts";
 import { type Sandbox, sandboxRoutes } from "./routes/sandbox.ts";
 import { type TopupParts, topupRoutes } from "./routes/topup.ts";
 
-export type PublicParts = BalanceParts & TopupParts & Pick<DiscoveryParts, "service"> & {
+export type PublicParts = BalanceParts & TopupParts & Pick<DiscoveryParts, "service"> & OrderParts & {
   gateway: Gateway;
   directory: ModelDirectory;
   sandbox: Sandbox | undefined;
@@ -68,6 +69,7 @@ export function publicApp(parts: PublicParts) {
     .get("/healthz", () => Response.json({ status: "ok" }, { headers: { ...withId(), "Cache-Control": "no-store" } }))
     .get("/", () => new Response(frontText, { headers: { ...withId(), "Content-Type": "text/plain; charset=utf-8" } }))
     .use(chatRoutes(parts.gateway, parts.setting, context))
+    .use(orderRoutes(parts, context))
     .use(modelRoutes(parts.directory, parts.setting.rate, context))
     .use(discoveryRoutes({ ...parts, rate: parts.setting.rate }, context))
     .use(balanceRoutes(parts, context))

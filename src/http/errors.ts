@@ -21,6 +21,7 @@ const statusOf: Record<string, number> = {
   forbidden_origin: 403,
   not_found: 404,
   model_not_found: 404,
+  dvm_off: 404,
   method_not_allowed: 405,
   conflict: 409,
   already_claimed: 409,

@@ -2,6 +2,8 @@
  * Every public route, once: what documents say of it is generated from here, and a test compares it with what is mounted.
  * Paths are written under `/v1`; each is served under every prefix (`public-context.ts`).
  */
+import type { ModelKind } from "../pricing/public-prices.ts";
+
 export type RouteKind =
   /** Costs money: a stranger gets a 402. */
   | "paid"
@@ -9,11 +11,16 @@ export type RouteKind =
   | "account"
   | "free";
 
+/** What must be there for a paid route to be advertised: a model of a kind, or a service of its own. */
+export type Sells = ModelKind | "search" | "dvm";
+
 export type Route = {
   method: "GET" | "POST";
   path: string;
   kind: RouteKind;
   summary: string;
+  /** Paid routes only. */
+  sells?: Sells;
   /** Paid routes only: whether what is charged is what was quoted, or what was used of it. */
   quoteType?: "deterministic" | "estimated with reconciliation";
   streaming?: boolean;
@@ -22,11 +29,14 @@ export type Route = {
 };
 
 export const routeTable: readonly Route[] = [
-  { method: "POST", path: "/chat/completions", kind: "paid", summary: "OpenAI's chat completions, streamed and not", quoteType: "estimated with reconciliation", streaming: true },
-  { method: "POST", path: "/chat/completions/:model", kind: "paid", summary: "The same with the model in the path", quoteType: "estimated with reconciliation", streaming: true },
+  { method: "POST", path: "/chat/completions", kind: "paid", summary: "OpenAI's chat completions, streamed and not", sells: "chat", quoteType: "estimated with reconciliation", streaming: true },
+  { method: "POST", path: "/chat/completions/:model", kind: "paid", summary: "The same with the model in the path", sells: "chat", quoteType: "estimated with reconciliation", streaming: true },
+  { method: "POST", path: "/images/generations", kind: "paid", summary: "OpenAI's images, by the image", sells: "image", quoteType: "deterministic" },
+  { method: "POST", path: "/data/web/search", kind: "paid", summary: "Web search, by the call", sells: "search", quoteType: "deterministic" },
+  { method: "POST", path: "/api/dvm", kind: "paid", summary: "One prompt at one flat price", sells: "dvm", quoteType: "deterministic", absolute: true },
   { method: "GET", path: "/models", kind: "free", summary: "Models for sale with their prices, in OpenAI's list" },
   { method: "GET", path: "/models/*", kind: "free", summary: "One model" },
-  { method: "POST", path: "/quote", kind: "free", summary: "What a chat request would cost; free, without an invoice" },
+  { method: "POST", path: "/quote", kind: "free", summary: "What a paid request would cost; free, without an invoice" },
   { method: "POST", path: "/topup", kind: "account", summary: "An invoice for a prepaid token, or for more on one" },
   { method: "POST", path: "/topup/claim", kind: "account", summary: "A paid topup into a token" },
   { method: "GET", path: "/topup/:hash", kind: "account", summary: "Whether a topup is paid" },

@@ -4,11 +4,11 @@
  */
 import { ceilDivide } from "../money/msat.ts";
 import type { PriceRow } from "./public-prices.ts";
-import type { ModelPrice } from "./quote.ts";
+import { changeEach, type ModelPrice, type PerUnit, type Unit } from "./quote.ts";
 import type { BtcRate } from "./rate.ts";
 
-/** Micro-dollars per million tokens. */
-export type UsdPrice = { inputMicros: bigint; outputMicros: bigint; above?: { tokens: number; inputMicros: bigint; outputMicros: bigint } };
+/** Micro-dollars per million tokens, and per million of each unit. */
+export type UsdPrice = { inputMicros: bigint; outputMicros: bigint; above?: { tokens: number; inputMicros: bigint; outputMicros: bigint }; perMillion?: PerUnit<bigint> };
 
 export type ListPrice = { kind: "sats"; price: ModelPrice } | { kind: "usd"; price: UsdPrice };
 
@@ -21,31 +21,46 @@ export function priceAt(list: ListPrice, rate: BtcRate | undefined, discountPerc
   return full && discountPercent > 0 ? discounted(full, discountPercent) : full;
 }
 
-function inMsat({ inputMicros, outputMicros, above }: UsdPrice, rate: BtcRate): ModelPrice {
+function inMsat({ inputMicros, outputMicros, above, perMillion }: UsdPrice, rate: BtcRate): ModelPrice {
   const toMsat = (micros: bigint) => ceilDivide(micros * msatPerBtc, rate.centsPerBtc * microsPerCent);
   return {
     inputMsatPerMtok: toMsat(inputMicros),
     outputMsatPerMtok: toMsat(outputMicros),
     ...(above && { above: { tokens: above.tokens, inputMsatPerMtok: toMsat(above.inputMicros), outputMsatPerMtok: toMsat(above.outputMicros) } }),
+    ...(perMillion && { perMillion: changeEach(perMillion, toMsat) }),
   };
 }
 
-function discounted({ inputMsatPerMtok, outputMsatPerMtok, above }: ModelPrice, percent: number): ModelPrice {
+function discounted({ inputMsatPerMtok, outputMsatPerMtok, above, perMillion }: ModelPrice, percent: number): ModelPrice {
   const less = (amount: bigint) => ceilDivide(amount * BigInt(100 - percent), 100n);
   return {
     inputMsatPerMtok: less(inputMsatPerMtok),
     outputMsatPerMtok: less(outputMsatPerMtok),
     ...(above && { above: { tokens: above.tokens, inputMsatPerMtok: less(above.inputMsatPerMtok), outputMsatPerMtok: less(above.outputMsatPerMtok) } }),
+    ...(perMillion && { perMillion: changeEach(perMillion, less) }),
   };
 }
 
-/** What a cloud asks, with the owner's margin on it. Undefined for what is not sold by the token. */
+/** What a cloud asks, with the owner's margin on it. Undefined for what has no price in a count that is known before it is sold. */
 export function withMargin(row: PriceRow, marginPercent: number): UsdPrice | undefined {
-  if (row.in === undefined || row.out === undefined) return undefined;
   const sold = (micros: number) => ceilDivide(BigInt(micros) * BigInt(100 + marginPercent), 100n);
+  const unit = unitOf(row);
+  if (unit !== undefined) return { inputMicros: 0n, outputMicros: 0n, perMillion: { [unit.name]: ceilDivide(unit.microsPerMillion * BigInt(100 + marginPercent), 100n) } };
+  if (row.in === undefined || row.out === undefined) return undefined;
   return {
     inputMicros: sold(row.in),
     outputMicros: sold(row.out),
     ...(row.above && { above: { tokens: row.above.tokens, inputMicros: sold(row.above.in), outputMicros: sold(row.above.out) } }),
+    ...(row.perCall !== undefined && { perMillion: { call: sold(row.perCall) * million } }),
   };
+}
+
+const million = 1_000_000n;
+
+/** The one thing that a picture or sound model is sold by. */
+function unitOf({ mode, perImage, perSecond, perMchar }: PriceRow): { name: Unit; microsPerMillion: bigint } | undefined {
+  if (mode === "image_generation" && perImage !== undefined) return { name: "image", microsPerMillion: BigInt(perImage) * million };
+  if (mode === "audio_transcription" && perSecond !== undefined) return { name: "second", microsPerMillion: BigInt(perSecond) * million };
+  if (mode === "audio_speech" && perMchar !== undefined) return { name: "character", microsPerMillion: BigInt(perMchar) };
+  return undefined;
 }

@@ -19,7 +19,7 @@ const tokens = z.int().min(0).optional();
 const snapshotSchema = z.object({
   source: z.string(), licence: z.string(), takenOn: z.iso.date(),
   models: z.record(z.string(), z.object({
-    mode: z.string(), in: tokens, out: tokens, cacheRead: tokens, cacheWrite: tokens, perImage: tokens, perSecond: tokens, perMchar: tokens, maxIn: tokens, maxOut: tokens,
+    mode: z.string(), in: tokens, out: tokens, cacheRead: tokens, cacheWrite: tokens, perImage: tokens, perSecond: tokens, perMchar: tokens, perCall: tokens, maxIn: tokens, maxOut: tokens,
     above: z.object({ tokens: z.int(), in: z.int(), out: z.int() }).optional(),
   })),
 });

@@ -19,8 +19,10 @@ export type PriceRow = Partial<TokenPrice> & {
   perImage?: number;
   perSecond?: number;
   perMchar?: number;
-  maxIn?: number;
-  maxOut?: number;
+  /** For the call itself, besides its tokens. */
+  perCall?: number;
+  maxIn?: number | undefined;
+  maxOut?: number | undefined;
   mode: string;
 };
 
@@ -28,6 +30,16 @@ export type PriceRow = Partial<TokenPrice> & {
 export type Snapshot = { source: string; licence: string; takenOn: string; models: Record<string, PriceRow> };
 
 const modes = new Set(["chat", "responses", "completion", "embedding", "moderation", "image_generation", "image_edit", "audio_transcription", "audio_speech", "video_generation"]);
+
+/** What a model makes, which decides the route that sells it. */
+export type ModelKind = "chat" | "image" | "transcription" | "speech" | "other";
+
+export function kindOfMode(mode: string): ModelKind {
+  if (mode === "chat" || mode === "responses" || mode === "completion") return "chat";
+  if (mode === "image_generation") return "image";
+  if (mode === "audio_transcription") return "transcription";
+  return mode === "audio_speech" ? "speech" : "other";
+}
 
 /** All lines of the public table that are for resale, by `provider/model`; of two with one name the first counts. */
 export function readPublicTable(table: Record<string, unknown>): Record<string, PriceRow> {
@@ -44,7 +56,7 @@ export function readPublicRow(name: string, value: unknown): { id: string; price
   const row = value as Record<string, unknown>;
   const provider = typeof row?.litellm_provider === "string" && Object.hasOwn(knownProviders, row.litellm_provider) ? knownProviders[row.litellm_provider] : undefined;
   if (provider === undefined || typeof row.mode !== "string" || !modes.has(row.mode)) return undefined;
-  if (hasFeePerCall(row, provider, name)) return undefined;
+  if (hasFeePerSearch(row, provider, name) || micros(row.input_cost_per_request ?? 0, perOne) === undefined) return undefined;
   const model = name.startsWith(`${row.litellm_provider as string}/`) ? name.slice((row.litellm_provider as string).length + 1) : name;
   const tokens = tokenPrice(row);
   const long = tokens ? longPrompts(row, tokens) : {};
@@ -58,6 +70,7 @@ export function readPublicRow(name: string, value: unknown): { id: string; price
     ...amount("perImage", row.output_cost_per_image ?? (row.mode === "image_generation" ? row.input_cost_per_image : undefined), perOne),
     ...amount("perSecond", row.input_cost_per_second ?? row.output_cost_per_second, perOne),
     ...amount("perMchar", row.input_cost_per_character, perMillion),
+    ...amount("perCall", row.input_cost_per_request, perOne),
     ...count("maxIn", row.max_input_tokens),
     ...count("maxOut", row.max_output_tokens),
   };
@@ -84,9 +97,9 @@ function count<Name extends string>(name: Name, value: unknown): { [name in Name
   return (Number.isSafeInteger(value) && (value as number) > 0 ? { [name]: value } : {}) as { [name in Name]?: number };
 }
 
-/** Some ask a fee for each request or each search besides; what has no price row here is not sold. */
-function hasFeePerCall(row: Record<string, unknown>, provider: string, name: string): boolean {
-  return row.input_cost_per_request !== undefined || (row.search_context_cost_per_query !== undefined && (provider === "perplexity" || /search/.test(name)));
+/** Some ask a fee for each search besides; what has no price row here is not sold. */
+function hasFeePerSearch(row: Record<string, unknown>, provider: string, name: string): boolean {
+  return (row.search_context_cost_per_query !== undefined && (provider === "perplexity" || /search/.test(name)));
 }
 
 /** A free half is no price: it is a promotion, or a gap. Thinking is part of the output, so the dearer of the two is its price. */

@@ -3,19 +3,22 @@ import { AppError } from "../base/errors.ts";
 import { maxAnswerBytes, modelListTimeoutMs } from "../base/limits.ts";
 import { describeError } from "../base/log.ts";
 import { readBounded } from "../base/read-bounded.ts";
-import { z } from "zod";
+import type { ServerKind } from "../config/providers.ts";
 import { isLocalUrl } from "./local-address.ts";
-import type { CapField, Upstream, UpstreamAnswer, UpstreamModel } from "./upstream.ts";
+import { type ListedModel, parseModelList, readModels } from "./model-list.ts";
+import { type CapField, type Profile, profileOf, profiles, recognise } from "./profiles.ts";
+import type { Upstream, UpstreamAnswer } from "./upstream.ts";
 
 export type OpenAiCompatibleOptions = {
   name: string;
   /** Base URL with its version, e.g. `http://127.0.0.1:11434/v1`. */
   url: string;
   key: string | undefined;
+  /** The owner's word, over the profile's. */
   capField: CapField | undefined;
+  /** What kind of server it is, by the owner's word. */
+  profile?: ServerKind | undefined;
 };
-
-const modelList = z.object({ data: z.array(z.object({ id: z.string().min(1).max(256), created: z.number().optional().catch(undefined) })) });
 
 function unavailable(name: string, why: string, cause?: unknown): AppError {
   return new AppError("upstream_unavailable", `The model server ${name} ${why}.`, { retryable: true, retryAfterSeconds: 5, cause });
@@ -25,30 +28,45 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Upstream {
   const base = options.url.replace(/\/+$/, "");
   const headers: Record<string, string> = { "content-type": "application/json", "accept-encoding": "identity" };
   if (options.key) headers.authorization = `Bearer ${options.key}`;
+  const known = profileOf(base, options.profile);
+  const withCap = (profile: Profile): Profile => (options.capField === undefined ? profile : { ...profile, capField: options.capField });
+  let profile = withCap(known ?? profiles.generic);
   return {
     name: options.name,
     local: isLocalUrl(base),
-    capField: options.capField ?? (new URL(base).hostname === "api.openai.com" ? "max_completion_tokens" : "max_tokens"),
+    get profile() {
+      return profile;
+    },
     redact: (text) => (options.key ? text.replaceAll(options.key, "***") : text),
-    models: () => listModels(options.name, base, headers),
-    chat: (body, signal) => chat(options.name, `${base}/chat/completions`, headers, body, signal),
+    models: async () => {
+      const listed = await listModels(options.name, `${base}/models`, headers);
+      profile = withCap(known ?? recognise(listed));
+      return readModels(listed, await modelDetails(profile, base, headers), profile);
+    },
+    chat: (body, signal) => post(options.name, `${base}/chat/completions`, headers, body, signal),
+    post: (path, body, signal) => post(options.name, `${base}/${path}`, headers, body, signal),
   };
 }
 
-async function listModels(name: string, base: string, headers: Record<string, string>): Promise<UpstreamModel[]> {
+async function listModels(name: string, url: string, headers: Record<string, string>): Promise<ListedModel[]> {
   try {
-    const answer = await fetch(`${base}/models`, { headers, redirect: "error", signal: AbortSignal.timeout(modelListTimeoutMs) });
+    const answer = await fetch(url, { headers, redirect: "error", signal: AbortSignal.timeout(modelListTimeoutMs) });
     if (!answer.ok) throw unavailable(name, `answered its model list with ${answer.status}`);
     const text = await answer.text();
     if (text.length > maxAnswerBytes) throw unavailable(name, "sent an endless model list");
-    return modelList.parse(JSON.parse(text)).data.map((model) => ({ id: model.id, createdS: model.created }));
+    return parseModelList(text);
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw unavailable(name, `gave no model list (${describeError(error)})`, error);
   }
 }
 
-async function chat(name: string, url: string, headers: Record<string, string>, body: string, signal: AbortSignal): Promise<UpstreamAnswer> {
+/** LM Studio tells kind and context on a route of its own (lmstudio.ai/docs/developer/rest/endpoints); without it they stay unknown. */
+async function modelDetails({ name }: Profile, base: string, headers: Record<string, string>): Promise<ListedModel[]> {
+  return name === "lmstudio" ? listModels(name, new URL("/api/v0/models", base).href, headers).catch(() => []) : [];
+}
+
+async function post(name: string, url: string, headers: Record<string, string>, body: string, signal: AbortSignal): Promise<UpstreamAnswer> {
   try {
     const answer = await fetch(url, {
       method: "POST",

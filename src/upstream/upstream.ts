@@ -1,9 +1,20 @@
 /** What Hearth asks of a model server. Bytes in, bytes out: meaning is read by whoever taps them. */
+import type { ListedPrice } from "./listed-price.ts";
+import type { Modality } from "./modality.ts";
+import type { Profile } from "./profiles.ts";
 
-export type UpstreamModel = { id: string; createdS: number | undefined };
-
-/** The name under which an upstream takes the most output tokens it may make. */
-export type CapField = "max_tokens" | "max_completion_tokens";
+/** A model as its server lists it; undefined is what the server does not say. */
+export type UpstreamModel = {
+  id: string;
+  createdS: number | undefined;
+  /** Prompt and answer together. */
+  contextTokens?: number | undefined;
+  maxOutputTokens?: number | undefined;
+  /** What the owner pays there. */
+  listedPrice?: ListedPrice | undefined;
+  /** Only `chat`, or undefined, may be sold as chat. */
+  modality?: Modality | undefined;
+};
 
 export type UpstreamAnswer = {
   status: number;
@@ -18,7 +29,8 @@ export interface Upstream {
   readonly name: string;
   /** On this machine or its network: no third party is paid for what it makes. */
   readonly local: boolean;
-  readonly capField: CapField;
+  /** What it takes and how it reports. A server without a telling address is known after its first model list. */
+  readonly profile: Profile;
   /** The same text without the owner's key: some servers repeat it in their errors. */
   redact(text: string): string;
   /** What can be asked for. @throws AppError `upstream_unavailable`. */
@@ -29,4 +41,6 @@ export interface Upstream {
    * the signal's reason when `signal` fired.
    */
   chat(body: string, signal: AbortSignal): Promise<UpstreamAnswer>;
+  /** The same for another route of its API, e.g. `images/generations`. */
+  post(path: string, body: string, signal: AbortSignal): Promise<UpstreamAnswer>;
 }

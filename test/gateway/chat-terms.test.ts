@@ -14,7 +14,7 @@ type Offer = { model?: string; price?: ModelPrice; centsPerBtc?: bigint; n?: num
 
 function plan({ model = "qwen", price = plain, centsPerBtc, n = 1, body = {} }: Offer = {}): ChatPlan {
   const rate = centsPerBtc === undefined ? undefined : { centsPerBtc, atMs: 1 };
-  const offered: ModelForSale = { id: model, upstreamModelId: model, upstream, price, rate, createdS: 0, standIns: [] };
+  const offered: ModelForSale = { kind: "chat", id: model, upstreamModelId: model, upstream, price, rate, createdS: 0, standIns: [] };
   const messages = [{ role: "user", content: "Hello!" }];
   return planChat({ model, messages, stream: false, includeUsage: false, n, body: { model, messages, ...body } }, offered, limits);
 }

@@ -30,7 +30,7 @@ function directoryOf(upstreams: Upstream[], settings: Record<string, unknown> = 
   const config = configSchema.parse({ data_dir: "unused", ...settings });
   return new ModelDirectory({
     upstreams, clock: systemClock, aliases: config.aliases, rate: () => undefined,
-    priceOf: (one, id) => priceAndCost(config, noPublicPrices, one, id),
+    priceOf: (one, { id, listedPrice }) => priceAndCost(config, noPublicPrices, one, id, listedPrice),
   });
 }
 

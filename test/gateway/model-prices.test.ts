@@ -5,14 +5,16 @@ import { ModelDirectory, type PriceOf } from "../../src/gateway/model-directory.
 import { planChat } from "../../src/gateway/plan.ts";
 import type { ListPrice } from "../../src/pricing/list-price.ts";
 import type { BtcRate } from "../../src/pricing/rate.ts";
+import { profiles } from "../../src/upstream/profiles.ts";
 import type { Upstream } from "../../src/upstream/upstream.ts";
 
 const sats = (msat: bigint): ListPrice => ({ kind: "sats", price: { inputMsatPerMtok: msat, outputMsatPerMtok: msat } });
 const usd = (micros: bigint): ListPrice => ({ kind: "usd", price: { inputMicros: micros, outputMicros: micros } });
 const upstream = (name: string): Upstream => ({
-  name, local: false, capField: "max_tokens", redact: (text) => text,
+  name, local: false, profile: profiles.generic, redact: (text) => text,
   models: async () => [{ id: "m", createdS: 1 }],
   chat: () => Promise.reject(new Error("nobody asks")),
+  post: () => Promise.reject(new Error("nobody asks")),
 });
 
 async function directory(prices: Record<string, ReturnType<PriceOf>>, rate: () => BtcRate | undefined) {

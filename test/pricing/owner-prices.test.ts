@@ -7,8 +7,8 @@ import { loadConfig } from "../../src/config/load.ts";
 import { knownProviders, providerOf } from "../../src/config/providers.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import type { ListPrice } from "../../src/pricing/list-price.ts";
-import { listPrice } from "../../src/pricing/owner-prices.ts";
-import type { Snapshot } from "../../src/pricing/public-prices.ts";
+import { listPrice, priceAndCost } from "../../src/pricing/owner-prices.ts";
+import type { ModelKind, Snapshot } from "../../src/pricing/public-prices.ts";
 
 const row = (input: number, output: number) => ({ mode: "chat", in: input, out: output });
 const publicPrices: Snapshot = {
@@ -16,7 +16,12 @@ const publicPrices: Snapshot = {
   models: {
     "openai/gpt": row(1_000_000, 2_000_000), "groq/gpt": row(500_000, 500_000),
     "gemini/gemini-pro": { ...row(100, 200), above: { tokens: 200_000, in: 300, out: 400 } },
-    "openai/picture": { mode: "image_generation", perImage: 40_000 },
+    "openai/picture": { mode: "image_generation", perImage: 40_000 }, "openai/film": { mode: "video_generation", perSecond: 100_000 },
+    "openai/painter": { mode: "image_generation", in: 5_000_000, out: 10_000_000 },
+    "openai/low/1024-x-1024/painter": { mode: "image_generation", perImage: 9_000 }, "openai/high/1536-x-1024/painter": { mode: "image_generation", perImage: 200_000 },
+    "openai/high/1024-x-1024/painter-mini": { mode: "image_generation", perImage: 900_000 },
+    "openai/hear": { mode: "audio_transcription", perSecond: 100 }, "openai/speak": { mode: "audio_speech", perMchar: 15_000_000 },
+    "openai/asked": { ...row(1_000_000, 2_000_000), perCall: 5_000 }, "openai/vectors": { mode: "embedding", in: 20_000, out: 0 },
   },
 };
 
@@ -64,7 +69,7 @@ describe("a cloud's model is not for sale", () => {
     ["when its provider has no price for it", { upstreams: [openai] }, "unheard-of"],
     ["when nobody knows its provider", { upstreams: [{ ...openai, url: "https://models.example.com/v1" }] }, "gpt"],
     ["when it is another provider that has one", { upstreams: [{ ...openai, url: "https://api.deepseek.com/v1" }] }, "gpt"],
-    ["when it is not priced by the token", { upstreams: [openai] }, "picture"],
+    ["when it is priced by something nobody can count beforehand", { upstreams: [openai] }, "film"],
     ["when its upstream is not in the settings at all", {}, "gpt"],
     ["under a name that is a word of JavaScript", { upstreams: [openai] }, "constructor"],
     ["under another one", { upstreams: [openai] }, "__proto__"],
@@ -140,6 +145,44 @@ describe("the owner's price", () => {
   });
 });
 
+describe("what is not sold by the token", () => {
+  const settings = { upstreams: [openai], prices: { margin_percent: 50 } };
+  const sold = (model: string, more: Record<string, unknown> = {}) => priceAndCost(configSchema.parse({ data_dir: "unused", ...settings, ...more }), publicPrices, cloud, model);
+  const usdPer = (perMillion: object): ListPrice => ({ kind: "usd", price: { inputMicros: 0n, outputMicros: 0n, perMillion } });
+
+  const cases: [what: string, model: string, kind: ModelKind, price: ListPrice, cost: ListPrice][] = [
+    ["an image", "picture", "image", usdPer({ image: 60_000_000_000n }), usdPer({ image: 40_000_000_000n })],
+    ["an image that is dearest when it is large and fine", "painter", "image", usdPer({ image: 300_000_000_000n }), usdPer({ image: 200_000_000_000n })],
+    ["a second", "hear", "transcription", usdPer({ second: 150_000_000n }), usdPer({ second: 100_000_000n })],
+    ["characters", "speak", "speech", usdPer({ character: 22_500_000n }), usdPer({ character: 15_000_000n })],
+  ];
+  test.each(cases)("%s has its public price and the margin", (_what, model, kind, price, cost) => {
+    expect(sold(model)).toMatchObject({ kind, price, cost });
+  });
+
+  test("a fee for the call comes on top of its tokens, with the margin", () => {
+    expect(sold("asked")).toMatchObject({ kind: "chat", price: { kind: "usd", price: { inputMicros: 1_500_000n, outputMicros: 3_000_000n, perMillion: { call: 7_500_000_000n } } } });
+  });
+
+  test("vectors are not sold as chat", () => {
+    expect(sold("vectors")?.kind).toBe("other");
+  });
+
+  const owners: [what: string, price: Record<string, number>, kind: ModelKind | undefined, listed: ListPrice][] = [
+    ["an image in sats", { sats_per_image: 21 }, "image", { kind: "sats", price: { inputMsatPerMtok: 0n, outputMsatPerMtok: 0n, perMillion: { image: 21_000_000_000n } } }],
+    ["half a sat a second", { sats_per_second: 0.5 }, "transcription", { kind: "sats", price: { inputMsatPerMtok: 0n, outputMsatPerMtok: 0n, perMillion: { second: 500_000_000n } } }],
+    ["characters in dollars", { usd_per_mchar: 15 }, "speech", usdPer({ character: 15_000_000n })],
+    ["an image and the call in dollars", { usd_per_image: 0.04, usd_per_call: 0.001 }, "image", usdPer({ image: 40_000_000_000n, call: 1_000_000_000n })],
+    ["a call at a flat price", { sats_per_call: 21 }, undefined, { kind: "sats", price: { inputMsatPerMtok: 0n, outputMsatPerMtok: 0n, perMillion: { call: 21_000_000_000n } } }],
+    ["tokens and the call", { input_sats_per_mtok: 1, output_sats_per_mtok: 2, sats_per_call: 3 }, undefined,
+      { kind: "sats", price: { inputMsatPerMtok: 1_000n, outputMsatPerMtok: 2_000n, perMillion: { call: 3_000_000_000n } } }],
+  ];
+  test.each(owners)("%s, by the owner's word", (_what, price, kind, listed) => {
+    expect(sold("own", { prices: { models: { own: price } } })).toMatchObject({ price: listed });
+    expect(sold("own", { prices: { models: { own: price } } })?.kind).toBe(kind);
+  });
+});
+
 describe("settings that cannot be meant", () => {
   const folder = mkdtempSync(join(tmpdir(), "hearth-prices-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -154,24 +197,32 @@ describe("settings that cannot be meant", () => {
   const sources = (text: string) => `rate_sources = [\n${Array.from({ length: 3 }, () => `  { ${text} },`).join("\n")}\n]\n`;
   const cases: [what: string, toml: string, named: string][] = [
     ["input in sats, output in dollars", price("input_sats_per_mtok = 1, output_usd_per_mtok = 1"),
-      "prices.default needs input_sats_per_mtok and output_sats_per_mtok, or input_usd_per_mtok and output_usd_per_mtok"],
-    ["input in dollars, output in sats", price("input_usd_per_mtok = 1, output_sats_per_mtok = 1"), "prices.default needs"],
-    ["both in both", price("input_sats_per_mtok = 1, output_sats_per_mtok = 1, input_usd_per_mtok = 1, output_usd_per_mtok = 1"), "prices.default needs"],
-    ["both in sats, one in dollars as well", price("input_sats_per_mtok = 1, output_sats_per_mtok = 1, input_usd_per_mtok = 1"), "prices.default needs"],
-    ["input only", price("input_sats_per_mtok = 1"), "prices.default needs"],
-    ["output only", price("output_usd_per_mtok = 1"), "prices.default needs"],
-    ["a price that says nothing", price(""), "prices.default needs"],
-    ["a model's price in two units", '[prices.models]\n"cloud/gpt" = { input_sats_per_mtok = 1, output_usd_per_mtok = 1 }\n', "prices.models.cloud/gpt needs"],
-    ["an upstream's price in two units", '[[upstreams]]\nname = "a"\nurl = "http://127.0.0.1:1/v1"\nprice = { input_sats_per_mtok = 1, output_usd_per_mtok = 1 }\n', "upstreams.0.price needs"],
+      "prices.default is a table with input_sats_per_mtok, output_usd_per_mtok: mixes sats and dollars"],
+    ["input in dollars, output in sats", price("input_usd_per_mtok = 1, output_sats_per_mtok = 1"), ": mixes sats and dollars"],
+    ["both in both", price("input_sats_per_mtok = 1, output_sats_per_mtok = 1, input_usd_per_mtok = 1, output_usd_per_mtok = 1"), ": mixes sats and dollars"],
+    ["both in sats, one in dollars as well", price("input_sats_per_mtok = 1, output_sats_per_mtok = 1, input_usd_per_mtok = 1"), ": mixes sats and dollars"],
+    ["input only", price("input_sats_per_mtok = 1"), "input_sats_per_mtok: has half a price"],
+    ["output only", price("output_usd_per_mtok = 1"), "output_usd_per_mtok: has half a price"],
+    ["tokens and images", price("input_usd_per_mtok = 1, output_usd_per_mtok = 1, usd_per_image = 1"), "usd_per_image: is sold in several measures"],
+    ["images and seconds", price("sats_per_image = 1, sats_per_second = 1"), "sats_per_second: is sold in several measures"],
+    ["images in sats, the call in dollars", price("sats_per_image = 1, usd_per_call = 1"), ": mixes sats and dollars"],
+    ["images for less than nothing", price("usd_per_image = -1"), "prices.default.usd_per_image is -1:"],
+    ["a search sold by the image", '[search]\nengine = "brave"\nkey = "k"\nprice = { sats_per_image = 1 }\n', "search.price"],
+    ["a search engine without its key", '[search]\nengine = "tavily"\nprice = { sats_per_call = 1 }\n', "search.key"],
+    ["a search engine of one's own without an address", '[search]\nengine = "searxng"\nprice = { sats_per_call = 1 }\n', "search.url"],
+    ["single prompts without a model", "[dvm]\nprice_sats = 21\n", "dvm.model"],
+    ["a price that says nothing", price(""), "prices.default is a table with nothing in it: needs a price"],
+    ["a model's price in two units", '[prices.models]\n"cloud/gpt" = { input_sats_per_mtok = 1, output_usd_per_mtok = 1 }\n', "prices.models.cloud/gpt is a table with input_sats_per_mtok, output_usd_per_mtok: mixes"],
+    ["an upstream's price in two units", '[[upstreams]]\nname = "a"\nurl = "http://127.0.0.1:1/v1"\nprice = { input_sats_per_mtok = 1, output_usd_per_mtok = 1 }\n', " mixes sats and dollars"],
     ["a negative price", price("input_usd_per_mtok = -1, output_usd_per_mtok = 1"), "prices.default.input_usd_per_mtok is -1:"],
     ["a fraction of a sat", price("input_sats_per_mtok = 1.5, output_sats_per_mtok = 1"), "prices.default.input_sats_per_mtok is 1.5:"],
     ["a price above all reason", price("input_usd_per_mtok = 100001, output_usd_per_mtok = 1"), "prices.default.input_usd_per_mtok is 100001:"],
     ["a price that is a word", price('input_usd_per_mtok = "cheap", output_usd_per_mtok = 1'), 'prices.default.input_usd_per_mtok is "cheap":'],
-    ["a price under a name that is none", price("input_sats_per_mtok = 1, output_sats_per_mtok = 1, usd = 1"), '"usd"'],
+    ["a price under a name that is none", price("input_sats_per_mtok = 1, output_sats_per_mtok = 1, usd = 1"), "prices.default.usd is 1, but there is no such setting"],
     ["a margin below zero", "[prices]\nmargin_percent = -1\n", "prices.margin_percent is -1:"],
     ["a margin that is no whole number", "[prices]\nmargin_percent = 1.5\n", "prices.margin_percent is 1.5:"],
     ["a margin above all reason", "[prices]\nmargin_percent = 1001\n", "prices.margin_percent is 1001:"],
-    ["a provider without public prices", '[[upstreams]]\nname = "a"\nurl = "http://127.0.0.1:1/v1"\nprovider = "acme"\n', 'upstreams.0.provider is "acme":'],
+    ["a provider without public prices", '[[upstreams]]\nname = "a"\nurl = "http://127.0.0.1:1/v1"\nprovider = "acme"\n', 'upstreams.a.provider is "acme":'],
     ["a bitcoin worth nothing", "usd_per_btc = 0\n", "usd_per_btc is 0:"],
     ["a bitcoin worth less than nothing", "usd_per_btc = -1\n", "usd_per_btc is -1:"],
     ["a source without a path", sources('name = "a", url = "http://127.0.0.1:1/"'), "rate_sources.0.path"],

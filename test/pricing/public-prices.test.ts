@@ -89,8 +89,11 @@ describe("nothing is sold below what the cloud asks", () => {
     expect(read({ ...chat, ...free })).toBeUndefined();
   });
 
-  test("a model that also costs something per request is not sold by its tokens alone", () => {
-    expect(read({ ...chat, input_cost_per_request: 0.005 })).toBeUndefined();
+  test("a model that also costs something per request is sold with that fee, and not at all where the fee cannot be read", () => {
+    expect(read({ ...chat, input_cost_per_request: 0.005 })?.perCall).toBe(5_000);
+    expect(read({ ...chat, input_cost_per_request: 0 })?.perCall).toBeUndefined();
+    expect(read({ ...chat, input_cost_per_request: "some" })).toBeUndefined();
+    expect(read({ ...chat, input_cost_per_request: -1 })).toBeUndefined();
   });
 
   test("output of a model whose reasoning costs more is priced as reasoning: nobody knows beforehand which it will be", () => {

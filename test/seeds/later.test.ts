@@ -10,10 +10,8 @@ type Later = { from: "402ai" | "NanoGPT" | "MaximumSats" | "LLM402"; snippet: st
 
 const task = "/api/v1/ai-for-hire/tasks/t_1";
 const bid = `${task}/quotes/q_1`;
-const search = { query: "latest AI agent payment protocols", max_results: 3 };
 
 const later: Later[] = [
-  { from: "402ai", snippet: "image by L402", method: "POST", path: "/api/v1/images/generations", body: { model: "gpt-image-1-mini", prompt: "A neon bitcoin logo", size: "1024x1024" } },
   { from: "402ai", snippet: "responses", method: "POST", path: "/api/v1/responses", body: { model: "gpt-4o-mini", input: "hello" } },
   { from: "402ai", snippet: "embeddings", method: "POST", path: "/api/v1/embeddings", body: { model: "text-embedding-3-small", input: "hello" } },
   { from: "402ai", snippet: "speech", method: "POST", path: "/api/v1/audio/speech", body: { model: "tts-1", input: "hello", voice: "alloy" } },
@@ -32,10 +30,8 @@ const later: Later[] = [
   { from: "402ai", snippet: "confirm delivery", method: "POST", path: `${task}/confirm` },
   { from: "402ai", snippet: "collect earnings", method: "POST", path: "/api/v1/ai-for-hire/collect", body: { invoice: "lnbc4000n1...", amount_sats: 400 } },
   { from: "402ai", snippet: "account info", method: "GET", path: "/api/v1/ai-for-hire/me" },
-  { from: "NanoGPT", snippet: "web search", method: "POST", path: "/api/v1/data/web/search", body: search },
   { from: "NanoGPT", snippet: "scrape", method: "POST", path: "/api/v1/data/url/scrape", body: { url: "https://example.com" } },
   { from: "NanoGPT", snippet: "image edits", method: "POST", path: "/api/v1/images/edits", body: { prompt: "A neon bitcoin logo" } },
-  { from: "MaximumSats", snippet: "dvm", method: "POST", path: "/api/dvm", body: { prompt: "Name five prices." } },
   { from: "LLM402", snippet: "Ollama chat", method: "POST", path: "/api/chat", body: { model: "sandbox", messages: [{ role: "user", content: "Hello" }] } },
 ];
 

@@ -5,7 +5,9 @@ import { readChatUsage, type UsageReport } from "../../src/upstream/usage.ts";
 
 const absent: UsageReport = { kind: "absent" };
 const absurd: UsageReport = { kind: "absurd" };
-const reported = (inputTokens: number, outputTokens: number): UsageReport => ({ kind: "reported", usage: { inputTokens, outputTokens } });
+const reported = (inputTokens: number, outputTokens: number, costMicros?: number): UsageReport => ({
+  kind: "reported", usage: { inputTokens, outputTokens, ...(costMicros !== undefined && { costMicros }) },
+});
 const counts = (prompt: unknown, completion: unknown) => ({ prompt_tokens: prompt, completion_tokens: completion });
 
 const cases: [what: string, usage: unknown, report: UsageReport][] = [
@@ -33,6 +35,30 @@ const cases: [what: string, usage: unknown, report: UsageReport][] = [
   ["a number instead of an object", 46, absurd],
   ["text instead of an object", "46", absurd],
 ];
+
+const thinking = (tokens: unknown) => ({ completion_tokens_details: { reasoning_tokens: tokens } });
+
+cases.push(
+  ["thinking that only the total has", { ...counts(20, 151), total_tokens: 553 }, reported(20, 533)],
+  ["thinking beside the text", { ...counts(32, 9), total_tokens: 135, ...thinking(94) }, reported(32, 103)],
+  ["thinking beside the text, without a total", { ...counts(21, 0), ...thinking(60) }, reported(21, 60)],
+  ["thinking within the text", { ...counts(12, 34), total_tokens: 46, ...thinking(34) }, reported(12, 34)],
+  ["a total below the sum", { ...counts(12, 34), total_tokens: 40 }, reported(12, 34)],
+  ["a total below the prompt", { ...counts(12, 34), total_tokens: 0 }, reported(12, 34)],
+  ["a total nobody believes", { ...counts(12, 34), total_tokens: absurdTokens + 1 }, reported(12, 34)],
+  ["a total that is no number", { ...counts(12, 34), total_tokens: "4600" }, reported(12, 34)],
+  ["thinking nobody believes", { ...counts(12, 34), ...thinking(-94), total_tokens: 46 }, reported(12, 34)],
+  ["details that are null", { ...counts(12, 34), completion_tokens_details: null }, reported(12, 34)],
+  ["what the owner paid, in dollars", { ...counts(12, 34), cost: 0.000897 }, reported(12, 34, 897)],
+  ["what the owner paid, rounded up to a micro-dollar", { ...counts(12, 34), cost: 1.5e-7 }, reported(12, 34, 1)],
+  ["a call that cost nothing", { ...counts(12, 34), cost: 0 }, reported(12, 34, 0)],
+  ["a fee beside the maker's own bill", { ...counts(12, 34), cost: 0.01, is_byok: true, cost_details: { upstream_inference_cost: 0.19 } }, reported(12, 34, 200_000)],
+  ["a fee beside a bill nobody told", { ...counts(12, 34), cost: 0.01, is_byok: true, cost_details: { upstream_inference_cost: null } }, reported(12, 34)],
+  ["a maker's bill that is part of the cost", { ...counts(12, 34), cost: 0.19, is_byok: false, cost_details: { upstream_inference_cost: 0.19 } }, reported(12, 34, 190_000)],
+  ["xAI's ticks", { ...counts(10_120, 1_499), total_tokens: 14_428, ...thinking(2_809), cost_in_usd_ticks: 232_856_000 }, reported(10_120, 4_308, 23_286)],
+  ["a cost below nothing", { ...counts(12, 34), cost: -1 }, reported(12, 34)],
+  ["a cost in another shape", { ...counts(12, 34), cost: { total_cost: 0.1 } }, reported(12, 34)],
+);
 
 test.each(cases)("%s", (_what, usage, report) => {
   expect(readChatUsage(usage)).toEqual(report);

@@ -1,12 +1,13 @@
 /** What directories and agents read before they pay: `/.well-known/l402.json`, `/llms.txt`, `/llms-full.txt`. */
 import { type Route, routeTable } from "../route-table.ts";
+import type { ModelPrice } from "../../pricing/quote.ts";
 import { modelPricing } from "./catalog.ts";
-import { leastSats, type Service, soldRoutes } from "./service.ts";
+import { isPlain, pathUnder, type Service, soldRoutes } from "./service.ts";
 
 const shownModels = 20;
 
 export function l402Document(service: Service) {
-  const { publicUrl, models, minPriceSats, minTopupSats, maxTopupSats } = service;
+  const { publicUrl, minTopupSats, maxTopupSats } = service;
   return {
     version: 1,
     name: "Hearth",
@@ -14,8 +15,8 @@ export function l402Document(service: Service) {
     base_url: `${publicUrl}/v1`,
     schemes: ["L402", "Payment"],
     network: "lightning",
-    endpoints: soldRoutes(service).filter((route) => !route.path.includes(":")).map((route) => ({
-      method: route.method, url: `${publicUrl}/v1${route.path}`, price_sats: Math.min(...models.map((model) => leastSats(model, minPriceSats))), quote: route.quoteType,
+    endpoints: soldRoutes(service).filter(isPlain).map(({ route, leastSats }) => ({
+      method: route.method, url: publicUrl + pathUnder("/v1", route), price_sats: leastSats, quote: route.quoteType,
     })),
     topup: { url: `${publicUrl}/api/v1/topup`, min_sats: minTopupSats, max_sats: maxTopupSats },
     quote_url: `${publicUrl}/api/v1/quote`,
@@ -49,12 +50,9 @@ ${models.length === 0 ? "Nothing is for sale at the moment." : `Models: ${names}
 }
 
 export function llmsFullText(service: Service): string {
-  const { models, rate, trial } = service;
+  const { models, trial } = service;
   const route = ({ method, path, absolute, summary, kind }: Route) => `- \`${method} ${absolute ? "" : "/v1"}${path}\`${kind === "paid" ? " (paid)" : ""}: ${summary}.`;
-  const model = (one: (typeof models)[number]) => {
-    const { input_msat_per_mtok: input, output_msat_per_mtok: output } = modelPricing(one, rate);
-    return `- \`${one.id}\`: ${input / 1000} sats per million tokens read, ${output / 1000} per million written.`;
-  };
+  const model = (one: (typeof models)[number]) => `- \`${one.id}\` (${one.kind}): ${priceSentence(one.price)}.`;
   return `${llmsText(service)}
 ## Every route
 
@@ -72,4 +70,14 @@ ${models.map(model).join("\n") || "None at the moment."}
 - An answer that never began costs nothing. 503 with \`Retry-After\` means: try the same request again, the balance is untouched.
 - \`Idempotency-Key\` makes a refill, a claim and a call happen once in 24 hours.
 ${trial.models.length > 0 ? `- Free: ${trial.calls} call${trial.calls === 1 ? "" : "s"} a day and address on ${trial.models.join(", ")}, at most ${trial.maxOutputTokens} tokens each.\n` : ""}`;
+}
+
+function priceSentence(price: ModelPrice): string {
+  const { input_msat_per_mtok: input, output_msat_per_mtok: output, msat_per_image: image, msat_per_second: second, msat_per_mchar: characters, msat_per_call: call } =
+    modelPricing({ price }, undefined) as Record<string, number | undefined>;
+  const sats = (msat: number | undefined, of: string) => (msat === undefined ? [] : [`${msat / 1000} sats ${of}`]);
+  return [
+    ...sats(input, "per million tokens read"), ...sats(output, "per million written"), ...sats(image, "an image"), ...sats(second, "a second"),
+    ...sats(characters, "per million characters"), ...sats(call, "a call"),
+  ].join(", ");
 }

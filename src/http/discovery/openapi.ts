@@ -6,24 +6,25 @@ import { z } from "zod";
 import { sat, satToMsat } from "../../money/msat.ts";
 import { usdText } from "../../pricing/rate.ts";
 import { chatRequestSchema } from "../contract/chat.ts";
+import { dvmRequestSchema, imageRequestSchema, searchRequestSchema } from "../contract/orders.ts";
 import { claimSchema, topupSchema } from "../contract/topup.ts";
 import { type Route, routeTable } from "../route-table.ts";
-import { leastSats, type Service, soldRoutes } from "./service.ts";
+import { pathUnder, type Service, type SoldRoute, soldRoutes } from "./service.ts";
 
 const bodies: Readonly<Record<string, z.ZodType>> = {
   "/chat/completions": chatRequestSchema, "/chat/completions/:model": chatRequestSchema.partial({ model: true }), "/quote": chatRequestSchema,
-  "/topup": topupSchema, "/topup/claim": claimSchema,
+  "/images/generations": imageRequestSchema, "/data/web/search": searchRequestSchema, "/api/dvm": dvmRequestSchema, "/topup": topupSchema, "/topup/claim": claimSchema,
 };
 
 const json = (schema: object) => ({ content: { "application/json": { schema } } });
 const error = { description: "An error in OpenAI's shape", ...json({ $ref: "#/components/schemas/Error" }) };
 
 export function openApi(service: Service) {
-  const sold = new Set(soldRoutes(service));
+  const sold = new Map(soldRoutes(service).map((one) => [one.route, one]));
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routeTable) {
     if (route.kind === "paid" && !sold.has(route)) continue;
-    (paths[pathOf(route)] ??= {})[route.method.toLowerCase()] = operation(route, service);
+    (paths[pathOf(route)] ??= {})[route.method.toLowerCase()] = operation(route, sold.get(route), service);
   }
   return {
     openapi: "3.1.0",
@@ -41,14 +42,13 @@ export function openApi(service: Service) {
 }
 
 /** `/models/*` is one model by an id that may hold slashes. */
-function pathOf({ path, absolute }: Route): string {
-  return (absolute ? path : `/v1${path}`).replace("/*", "/{id}").replaceAll(/:(\w+)/g, "{$1}");
+function pathOf(route: Route): string {
+  return pathUnder("/v1", route).replace("/*", "/{id}").replaceAll(/:(\w+)/g, "{$1}");
 }
 
-function operation(route: Route, service: Service) {
+function operation(route: Route, sold: SoldRoute | undefined, service: Service) {
   const body = bodies[route.path];
   const parameters = [...pathOf(route).matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
-  const paid = route.kind === "paid";
   return {
     operationId: `${route.method.toLowerCase()}${pathOf(route).replaceAll(/\W+/g, "_")}`,
     summary: route.summary,
@@ -56,19 +56,18 @@ function operation(route: Route, service: Service) {
     ...(body && { requestBody: { required: true, ...json(z.toJSONSchema(body, { io: "input", unrepresentable: "any", target: "draft-2020-12" })) } }),
     responses: {
       ...(route.path === "/topup" ? { 402: { description: "The invoice to pay, with the secret that claims it" } } : { 200: { description: "OK" } }),
-      ...(paid && { 402: { description: "An invoice to pay; repeat the request with the proof" } }),
+      ...(sold && { 402: { description: "An invoice to pay; repeat the request with the proof" } }),
       default: error,
     },
-    ...(paid && { security: [{}, { token: [] }, { l402: [] }], "x-payment-info": paymentInfo(route, service) }),
+    ...(sold && { security: [{}, { token: [] }, { l402: [] }], "x-payment-info": paymentInfo(sold, service) }),
     ...(route.kind === "account" && !route.path.startsWith("/topup") && { security: [{ token: [] }, { l402: [] }] }),
   };
 }
 
-function paymentInfo({ quoteType }: Route, { models, minPriceSats, rate }: Service) {
-  const least = Math.min(...models.map((model) => leastSats(model, minPriceSats)));
+function paymentInfo({ route, leastSats: least }: SoldRoute, { rate }: Service) {
   const currency = rate === undefined ? { currency: "sat", min: String(least) } : { currency: "USD", min: usdText(satToMsat(sat(BigInt(least))), rate) };
   return {
-    price: { mode: quoteType === "deterministic" ? "fixed" : "dynamic", ...currency },
+    price: { mode: route.quoteType === "deterministic" ? "fixed" : "dynamic", ...currency },
     protocols: [{ l402: { network: "lightning" } }, { mpp: { method: "lightning", intent: "charge", currency: "sat" } }],
   };
 }

@@ -2,7 +2,8 @@
 import type { TrialOffer } from "../../gateway/gateway.ts";
 import type { ModelForSale } from "../../gateway/model-directory.ts";
 import { ceilToSat, toJsonNumber } from "../../money/msat.ts";
-import { costOf } from "../../pricing/quote.ts";
+import type { OrderPlanner } from "../../gateway/order-planner.ts";
+import { costOf, type ModelPrice } from "../../pricing/quote.ts";
 import type { BtcRate } from "../../pricing/rate.ts";
 import { type Route, routeTable } from "../route-table.ts";
 
@@ -10,6 +11,8 @@ export type Service = {
   /** Where buyers reach the public door, without a slash at the end. */
   publicUrl: string;
   models: readonly ModelForSale[];
+  /** Sold by the call. */
+  flat: ReturnType<OrderPlanner["flatOffers"]>;
   rate: BtcRate | undefined;
   trial: TrialOffer & { calls: number };
   minPriceSats: number;
@@ -17,14 +20,39 @@ export type Service = {
   maxTopupSats: number;
 };
 
-/** Paid routes that have a model to serve them: only what can be sold is advertised. */
-export function soldRoutes({ models }: Service): readonly Route[] {
-  return models.length === 0 ? [] : routeTable.filter((route) => route.kind === "paid");
+/** A route that can be sold now, with what is sold there: models, or the route itself. */
+export type SoldRoute = { route: Route; models: readonly ModelForSale[]; leastSats: number };
+
+/** Only what has something to serve it is advertised. */
+export function soldRoutes(service: Service): readonly SoldRoute[] {
+  return routeTable.flatMap((route) => soldRoute(route, service) ?? []);
 }
 
-/** The least invoice for a call of this model, in sats. */
-export function leastSats({ price }: ModelForSale, minPriceSats: number): number {
-  return Math.max(minPriceSats, toJsonNumber(ceilToSat(costOf({ inputTokens: 1, outputTokens: 1 }, price))));
+function soldRoute(route: Route, { models: all, flat, minPriceSats }: Service): SoldRoute | undefined {
+  const { sells } = route;
+  if (sells === undefined) return undefined;
+  if (sells === "search" || sells === "dvm") {
+    const offer = flat[sells];
+    return offer && { route, models: [], leastSats: leastSats(offer.price, minPriceSats) };
+  }
+  const models = all.filter((model) => model.kind === sells);
+  return models.length === 0 ? undefined : { route, models, leastSats: Math.min(...models.map((model) => leastSats(model.price, minPriceSats))) };
+}
+
+/** As clients know it; the same route is also under other prefixes. */
+export function pathUnder(prefix: string, { path, absolute }: Route): string {
+  return absolute ? path : prefix + path;
+}
+
+/** Those with a parameter in their path are other ways to the same. */
+export function isPlain({ route }: SoldRoute): boolean {
+  return !route.path.includes(":");
+}
+
+/** The least invoice for a call at this price, in sats. */
+export function leastSats(price: ModelPrice, minPriceSats: number): number {
+  const least = { inputTokens: 1, outputTokens: 1, units: { image: 1, second: 1, character: 1 } };
+  return Math.max(minPriceSats, toJsonNumber(ceilToSat(costOf(least, price))));
 }
 
 /** Dollars per million tokens, to the millionth, for reading. */

@@ -1,92 +1,30 @@
 /** Chat completions: bytes to a typed request, one call of the gateway, its answer to bytes. */
 import { Elysia } from "elysia";
-import { isStranger } from "../../accounts/asker.ts";
-import { AppError } from "../../base/errors.ts";
-import { maxDroppedShown } from "../../base/limits.ts";
 import type { ChatRequest } from "../../gateway/chat-request.ts";
-import type { ChatAnswer, Gateway } from "../../gateway/gateway.ts";
-import { paymentReceipt } from "../../l402/payment-scheme.ts";
-import { readAsker } from "../asker.ts";
-import { billResponse, callFacts, type ChallengeSetting, tooPoorResponse, wantsProblem } from "../challenge-body.ts";
+import type { Gateway } from "../../gateway/gateway.ts";
+import type { ChallengeSetting } from "../challenge-body.ts";
 import { chatRequestSchema } from "../contract/chat.ts";
-import { errorResponse } from "../errors.ts";
-import { parseJsonObject, readText } from "../json-body.ts";
+import { answerPaid, type PaidRoute } from "../paid-route.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
-
-type PaidAnswer = Extract<ChatAnswer, { kind: "answer" }>;
 
 export function chatRoutes(gateway: Pick<Gateway, "chat" | "probe">, setting: ChallengeSetting, context: PublicContext) {
   const app = new Elysia();
-  const handle = async (request: Request, model: string | undefined) => {
-    const id = context.newCallId();
-    try {
-      return respond(await ask(gateway, id, request, context.addressOf(request), model), setting, context, request, id);
-    } catch (error) {
-      return errorResponse(error, id, context.headers);
-    }
-  };
+  const route = (model: string | undefined): PaidRoute => ({
+    probe: (asker) => gateway.probe(asker),
+    take: (id, body, asker, clientGone) => {
+      if (model !== undefined && body.model === undefined) body.model = model;
+      return gateway.chat(id, toChatRequest(body), asker, clientGone);
+    },
+  });
   for (const prefix of apiPrefixes) {
-    app.all(`${prefix}/chat/completions`, ({ request }) => handle(request, undefined));
-    app.all(`${prefix}/chat/completions/:model`, ({ request, params }) => handle(request, params.model));
+    app.all(`${prefix}/chat/completions`, ({ request }) => answerPaid(route(undefined), request, setting, context));
+    app.all(`${prefix}/chat/completions/:model`, ({ request, params }) => answerPaid(route(params.model), request, setting, context));
   }
   return app;
-}
-
-async function ask(gateway: Pick<Gateway, "chat" | "probe">, id: string, request: Request, address: () => string | undefined, model: string | undefined): Promise<ChatAnswer> {
-  if (request.method !== "POST") {
-    const probes = request.method === "GET" || request.method === "HEAD";
-    // Directories look for paid paths with a bare GET or HEAD, and lnget sends one over HTTP/2.
-    const asker = probes ? readAsker(request, address, undefined) : undefined;
-    if (asker !== undefined && isStranger(asker)) return gateway.probe(asker);
-    throw new AppError("method_not_allowed", "Send chat requests with POST.");
-  }
-  const text = await readText(request);
-  const body = text.trim() === "" ? {} : parseJsonObject(text);
-  const asker = readAsker(request, address, body);
-  if (isStranger(asker) && Object.keys(body).length === 0) return gateway.probe(asker);
-  if (model !== undefined && body.model === undefined) body.model = model;
-  return gateway.chat(id, toChatRequest(body), asker, request.signal);
 }
 
 /** @throws ZodError for a field that is wrong. */
 export function toChatRequest(body: Record<string, unknown>): ChatRequest {
   const { model, messages, stream, stream_options, n } = chatRequestSchema.parse(body);
   return { model, messages: messages as ChatRequest["messages"], stream: stream ?? false, includeUsage: stream_options?.include_usage ?? false, n: n ?? 1, body };
-}
-
-function respond(answer: ChatAnswer, setting: ChallengeSetting, context: PublicContext, request: Request, id: string): Response {
-  const headers = { ...context.headers, "x-request-id": id };
-  switch (answer.kind) {
-    case "bill": {
-      const routed = answer.quoted.routedModel !== undefined && { "X-Route-Model": answer.quoted.routedModel };
-      return billResponse(answer.bill, callFacts(answer.quoted), { setting, nowMs: context.nowMs(), headers: { ...headers, ...routed }, asProblem: wantsProblem(request) });
-    }
-    case "too_poor":
-      return tooPoorResponse(answer, headers);
-    case "answer":
-      return new Response(answer.body, { headers: { ...headers, ...answerHeaders(answer) } });
-  }
-}
-
-function answerHeaders(answer: PaidAnswer): Record<string, string> {
-  const { reservation, charged } = answer;
-  const { receipt } = reservation;
-  return {
-    "Content-Type": answer.contentType,
-    "Cache-Control": receipt ? "private, no-store" : "no-store",
-    // Proxies that buffer would turn a stream into one late lump.
-    ...(charged === undefined && { "X-Accel-Buffering": "no", "x-hearth-reserved-msat": String(reservation.amountMsat) }),
-    ...(charged && { "x-hearth-cost-msat": String(charged.chargedMsat) }),
-    ...(charged?.spendableMsat !== undefined && { "x-hearth-balance-msat": String(charged.spendableMsat) }),
-    ...(reservation.free && { "x-hearth-free": "1" }),
-    ...(answer.loweredCap !== undefined && { "x-hearth-max-tokens": String(answer.loweredCap) }),
-    ...(answer.dropped.length > 0 && { "x-hearth-dropped": droppedText(answer.dropped) }),
-    ...(receipt && { "Payment-Receipt": paymentReceipt(receipt) }),
-  };
-}
-
-/** Names come from a stranger and go into a header: plain, short, and not all of five thousand. */
-function droppedText(names: readonly string[]): string {
-  const shown = names.slice(0, maxDroppedShown).map((name) => name.replaceAll(/[^\w.-]/g, "?").slice(0, 64));
-  return names.length > shown.length ? `${shown.join(",")},...` : shown.join(",");
 }

@@ -1,6 +1,9 @@
 /** Documents that are read before anybody pays, generated from the route table and what is for sale. Never a 402. */
 import { Elysia } from "elysia";
+import { AppError } from "../../base/errors.ts";
 import type { Estimate, Gateway } from "../../gateway/gateway.ts";
+import type { OrderDesk } from "../../gateway/order-desk.ts";
+import type { OrderPlanner } from "../../gateway/order-planner.ts";
 import { ceilToSat, type Msat, toJsonNumber } from "../../money/msat.ts";
 import { type BtcRate, usdText } from "../../pricing/rate.ts";
 import { catalog, endpointMatrix, pricing } from "../discovery/catalog.ts";
@@ -10,14 +13,16 @@ import type { Service } from "../discovery/service.ts";
 import { errorResponse } from "../errors.ts";
 import { parseJsonObject, readText } from "../json-body.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
+import { routeTable } from "../route-table.ts";
 import { toChatRequest } from "./chat.ts";
+import { orderReaders } from "./orders.ts";
 
-export type DiscoveryParts = { service(): Service; gateway: Pick<Gateway, "quote">; rate(): BtcRate | undefined };
+export type DiscoveryParts = { service(): Service; gateway: Pick<Gateway, "quote">; orders: Pick<OrderDesk, "quote">; planner: OrderPlanner; rate(): BtcRate | undefined };
 
 /** For how long a price may be relied on by somebody who asks for an invoice after it. */
 const quoteSeconds = 60;
 
-export function discoveryRoutes({ service, gateway, rate }: DiscoveryParts, context: PublicContext) {
+export function discoveryRoutes({ service, gateway, orders, planner, rate }: DiscoveryParts, context: PublicContext) {
   const headers = () => ({ ...context.headers, "x-request-id": context.newCallId(), "Cache-Control": "public, max-age=60" });
   const json = (body: object) => Response.json(body, { headers: headers() });
   const text = (body: string) => new Response(body, { headers: { ...headers(), "Content-Type": "text/plain; charset=utf-8" } });
@@ -31,7 +36,9 @@ export function discoveryRoutes({ service, gateway, rate }: DiscoveryParts, cont
   const quote = async (request: Request) => {
     const id = context.newCallId();
     try {
-      const estimate = await gateway.quote(toChatRequest(parseJsonObject(await readText(request))));
+      const { endpoint, ...body } = parseJsonObject(await readText(request));
+      const order = orderReaders[routeOf(endpoint)];
+      const estimate = order ? orders.quote(await order(planner, body)) : await gateway.quote(toChatRequest(body));
       return Response.json(quoteToWire(estimate, rate(), context.nowMs()), { headers: { ...context.headers, "x-request-id": id, "Cache-Control": "no-store" } });
     } catch (error) {
       return errorResponse(error, id, context.headers);
@@ -45,12 +52,23 @@ export function discoveryRoutes({ service, gateway, rate }: DiscoveryParts, cont
   return app;
 }
 
+/** The path of the route a quote is asked for, as the route table has it; chat where nothing is said. @throws AppError `invalid_request`. */
+function routeOf(endpoint: unknown): string {
+  if (endpoint === undefined || endpoint === null) return "/chat/completions";
+  const paths = routeTable.filter((route) => route.sells !== undefined && !route.path.includes(":")).map((route) => route.path);
+  const bare = typeof endpoint === "string" ? endpoint.replace(/^\/?/, "/") : "";
+  const prefix = apiPrefixes.find((one) => paths.includes(bare.slice(one.length)) && bare.startsWith(one));
+  const path = prefix === undefined ? bare : bare.slice(prefix.length);
+  if (!paths.includes(path)) throw new AppError("invalid_request", `endpoint must be one of ${paths.join(", ")}.`, { param: "endpoint" });
+  return path;
+}
+
 function quoteToWire(estimate: Estimate, rate: BtcRate | undefined, nowMs: number) {
   const amount = (msat: Msat) => ({ msat: toJsonNumber(msat), sats: toJsonNumber(ceilToSat(msat)), ...(rate && { usd: usdText(msat, rate) }) });
   return {
     model: estimate.model,
     provider: estimate.local ? "local" : "resold",
-    max_tokens: estimate.maxTokens,
+    ...(estimate.maxTokens !== undefined && { max_tokens: estimate.maxTokens }),
     least: amount(estimate.leastMsat),
     expected: amount(estimate.expectedMsat),
     most: amount(estimate.mostMsat),

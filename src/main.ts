@@ -24,6 +24,7 @@ import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { loadOrMakeSecret, readSecret } from "./config/secrets.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { Learnt } from "./gateway/learnt.ts";
 import { ModelDirectory } from "./gateway/model-directory.ts";
 import { OrderDesk } from "./gateway/order-desk.ts";
 import { OrderPlanner, type SearchOffer } from "./gateway/order-planner.ts";
@@ -165,7 +166,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
     rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent, nowMs: () => clock.nowMs(),
   });
   const orders = new OrderDesk(charge);
-  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial }) };
+  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader) }) };
 }
 
 function trialRules({ trial }: Config, addressKey: Uint8Array) {

@@ -111,6 +111,8 @@ export const maxImagePromptCharacters = 32_000;
 
 /** Models whose speed is remembered. */
 export const maxMeasuredModels = 1_000;
+/** Calls of the log that are read at the start, to know each model again: some ten milliseconds. */
+export const maxLearntCalls = 5_000;
 /** `Retry-After` where nothing better is known. */
 export const defaultRetrySeconds = 5;
 

@@ -104,9 +104,9 @@ function insertCall(tx: Tx, input: PostCall, chargedMsat: Msat): void {
   const { record } = input;
   tx.run(
     `INSERT INTO call (id, account_id, endpoint, model, upstream, ending, input_tokens, output_tokens, estimated, terms,
-       reserved_msat, cost_msat, charged_msat, duration_ms, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       reserved_msat, cost_msat, charged_msat, duration_ms, at_ms, upstream_cost_micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     input.id, input.accountId, record.endpoint, record.model, record.upstream, record.ending, record.inputTokens, record.outputTokens,
-    record.estimated ? 1 : 0, input.terms, input.reservedMsat, input.costMsat, chargedMsat, input.atMs - input.startedAtMs, input.atMs,
+    record.estimated ? 1 : 0, input.terms, input.reservedMsat, input.costMsat, chargedMsat, input.atMs - input.startedAtMs, input.atMs, record.upstreamCostMicros ?? null,
   );
 }
 

@@ -56,6 +56,8 @@ export type CallRecord = {
   outputTokens: number;
   /** True when the counts are ours and not the upstream's. */
   estimated: boolean;
+  /** What the owner paid, in micro-dollars, where the upstream says so. */
+  upstreamCostMicros?: number | undefined;
 };
 
 export type CallEnd =

@@ -29,10 +29,11 @@ export function endCall(ending: Ending, delivered: Delivered, terms: ChatTerms, 
   const tokens = countTokens(ending, delivered);
   if (tokens === undefined) return { act: "void", reason: ending };
   const { inputTokens, outputTokens, estimated } = tokens;
+  const { usage } = delivered;
   return {
     act: "post",
     costMsat: costOf({ inputTokens, outputTokens }, terms.price),
-    record: { ...labels, ending, inputTokens, outputTokens, estimated },
+    record: { ...labels, ending, inputTokens, outputTokens, estimated, ...(usage.kind === "reported" && { upstreamCostMicros: usage.usage.costMicros }) },
   };
 }
 

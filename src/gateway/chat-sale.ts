@@ -3,8 +3,9 @@ import { toHex, sha256 } from "../base/bytes.ts";
 import { canonicalText } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import type { Msat } from "../money/msat.ts";
-import { familyFactorPercent, tokensAtMost } from "../pricing/estimate.ts";
+import { countText, familyFactorPercent } from "../pricing/estimate.ts";
 import { affordableOutputTokens, costOf, type ModelPrice } from "../pricing/quote.ts";
+import type { PromptCount } from "./factor-book.ts";
 import { type ChatPlan, promptTexts } from "./plan.ts";
 import { type PriceText, priceFromText, priceToText } from "./price-terms.ts";
 
@@ -15,6 +16,8 @@ export type ChatTerms = {
   /** Cents of a bitcoin by which a price in dollars became this one. */
   centsPerBtc?: bigint | undefined;
   inputTokens: number;
+  /** What the count of tokens was made from, for learning how good it was (`learnableOf`). */
+  learnable?: PromptCount | undefined;
   /** Per choice. */
   cap: number;
 };
@@ -26,26 +29,32 @@ const countAtOnce = 65_536;
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
+/** Tokens of a prompt at most; `learnable` where words are all there is to it. */
+export type InputCount = { tokens: number; learnable: PromptCount | undefined };
+
 /** Counts the prompt, letting others run in between. */
-export async function countInput(plan: ChatPlan): Promise<number> {
-  const factor = familyFactorPercent(plan.model.upstreamModelId);
-  let tokens = perMessageTokens * plan.request.messages.length;
+export async function countInput(plan: ChatPlan, factorPercent = familyFactorPercent(plan.model.upstreamModelId)): Promise<InputCount> {
+  const overhead = perMessageTokens * plan.request.messages.length;
+  let tokens = overhead, words = 0, byBytes = 0;
   let sinceTurn = 0;
   for (const text of promptTexts(plan)) {
     for (let from = 0; from < text.length; from += countAtOnce) {
-      tokens += tokensAtMost(text.slice(from, from + countAtOnce), factor);
+      const count = countText(text.slice(from, from + countAtOnce), factorPercent);
+      tokens += count.tokens;
+      words += count.words;
+      byBytes += count.byBytes;
       if ((sinceTurn += Math.min(countAtOnce, text.length - from)) < countAtOnce) continue;
       sinceTurn = 0;
       await turn();
     }
   }
-  return tokens;
+  return { tokens, learnable: byBytes === 0 ? { words, overhead } : undefined };
 }
 
 /** @param trialCap Output tokens of a free call; undefined where this model has none. */
-export function chatSale(plan: ChatPlan, inputTokens: number, trialCap?: number): Sale {
+export function chatSale(plan: ChatPlan, { tokens: inputTokens, learnable }: InputCount, trialCap?: number): Sale {
   const { id: model, price, rate } = plan.model;
-  const terms: ChatTerms | undefined = price && { model, price, centsPerBtc: rate?.centsPerBtc, inputTokens, cap: plan.cap };
+  const terms: ChatTerms | undefined = price && { model, price, centsPerBtc: rate?.centsPerBtc, inputTokens, learnable, cap: plan.cap };
   return {
     fingerprint: () => fingerprint(plan),
     names: [plan.model.id, `${plan.model.upstream.name}/${plan.model.upstreamModelId}`],
@@ -74,8 +83,8 @@ export function paidCap(plan: ChatPlan, terms: ChatTerms, reservedMsat: Msat): n
   return Math.max(1, Math.min(terms.cap, Math.floor(affordable / plan.request.n)));
 }
 
-function encodeTerms({ price, centsPerBtc, inputTokens, cap, model }: ChatTerms): string {
-  return JSON.stringify({ ...priceToText(price), input_tokens: inputTokens, cap, model, ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }) });
+function encodeTerms({ price, centsPerBtc, inputTokens, learnable, cap, model }: ChatTerms): string {
+  return JSON.stringify({ ...priceToText(price), input_tokens: inputTokens, cap, model, ...learnable, ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }) });
 }
 
 function isChatTerms(text: string): boolean {
@@ -92,6 +101,12 @@ export function decodeTerms(text: string): ChatTerms {
     inputTokens: terms.input_tokens,
     cap: terms.cap,
   };
+}
+
+/** Undefined in terms of another kind, or of an earlier version. */
+export function learnableOf(text: string): PromptCount | undefined {
+  const { words, overhead } = JSON.parse(text) as Partial<PromptCount>;
+  return words === undefined || overhead === undefined ? undefined : { words, overhead };
 }
 
 /**

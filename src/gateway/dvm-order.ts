@@ -38,14 +38,14 @@ export async function dvmOrder(prompt: string, settings: DvmSettings, model: Mod
 async function paidCap(plan: ChatPlan, { priceMsat, maxPromptCharacters }: DvmSettings): Promise<number> {
   const { cost } = plan.model;
   if (cost === undefined) return plan.cap;
-  const cap = Math.min(plan.cap, affordableOutputTokens(msat(priceMsat), await countInput(plan), cost));
+  const cap = Math.min(plan.cap, affordableOutputTokens(msat(priceMsat), (await countInput(plan)).tokens, cost));
   if (cap < Math.min(leastTokens, plan.cap)) throw tooLong(maxPromptCharacters);
   return cap;
 }
 
 async function answerPrompt(plan: ChatPlan, cap: number, priceMsat: bigint, free: boolean, pulse: UpstreamPulse): Promise<Delivery> {
   const { model } = plan;
-  const inputTokens = await countInput(plan);
+  const { tokens: inputTokens } = await countInput(plan);
   const turned = await askInTurns({
     places: [model, ...model.standIns.filter((place) => costOf({ inputTokens, outputTokens: cap }, place.cost) <= priceMsat)],
     clientGone: new AbortController().signal, pulse,

@@ -16,13 +16,12 @@ import type { BtcRate } from "../pricing/rate.ts";
 import type { UpstreamAnswer } from "../upstream/upstream.ts";
 import { type Ending, endCall } from "./call-end.ts";
 import type { ChatRequest } from "./chat-request.ts";
-import { type ChatTerms, chatSale, countInput, decodeTerms, paidCap } from "./chat-sale.ts";
+import { type ChatTerms, chatSale, countInput, decodeTerms, type InputCount, paidCap } from "./chat-sale.ts";
 import { ChatTap } from "./chat-tap.ts";
 import type { ModelDirectory } from "./model-directory.ts";
 import { type CapLimits, type ChatPlan, droppedFields, planChat, promptTexts, upstreamBody } from "./plan.ts";
-import { OutputBook } from "./output-book.ts";
+import type { Learnt } from "./learnt.ts";
 import { relayStream } from "./relay-stream.ts";
-import { SpeedBook } from "./speed-book.ts";
 import { askInTurns, readAnswer } from "./upstream-turns.ts";
 
 /** What the till must do for the gateway. */
@@ -65,15 +64,19 @@ export class Gateway {
   readonly #limits: CapLimits;
   readonly #trial: TrialOffer;
   readonly #clock: Clock;
-  readonly #speeds = new SpeedBook();
-  readonly #outputs = new OutputBook();
+  readonly #learnt: Learnt;
 
-  constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; trial: TrialOffer; clock: Clock }) {
+  constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; trial: TrialOffer; clock: Clock; /** From earlier calls. */ learnt: Learnt }) {
     this.#directory = parts.directory;
     this.#till = parts.till;
     this.#limits = parts.limits;
     this.#trial = parts.trial;
     this.#clock = parts.clock;
+    this.#learnt = parts.learnt;
+  }
+
+  #count(plan: ChatPlan): Promise<InputCount> {
+    return countInput(plan, this.#learnt.factors.percent(plan.model.id, plan.model.upstreamModelId));
   }
 
   /**
@@ -82,9 +85,9 @@ export class Gateway {
    */
   async chat(callId: string, request: ChatRequest, asker: Asker, clientGone: AbortSignal): Promise<ChatAnswer> {
     const plan = planChat(request, this.#directory.get(request.model, "chat"), this.#limits);
-    const inputTokens = await countInput(plan);
-    const opening = await this.#till.open(callId, asker, chatSale(plan, inputTokens, this.#trialCap(plan)));
-    if (opening.kind === "bill") return { ...opening, quoted: quotedOf(plan, inputTokens) };
+    const input = await this.#count(plan);
+    const opening = await this.#till.open(callId, asker, chatSale(plan, input, this.#trialCap(plan)));
+    if (opening.kind === "bill") return { ...opening, quoted: quotedOf(plan, input.tokens) };
     if (opening.kind === "too_poor") return opening;
     const { reservation } = opening;
     const terms = decodeTerms(reservation.terms);
@@ -96,11 +99,11 @@ export class Gateway {
   /** What a chat request would cost. Free, and nothing is made for it. @throws AppError as `chat` does before it asks for money. */
   async quote(request: ChatRequest): Promise<Estimate> {
     const plan = planChat(request, this.#directory.get(request.model, "chat"), this.#limits);
-    const { quote } = chatSale(plan, await countInput(plan));
+    const { quote } = chatSale(plan, await this.#count(plan));
     const { price, id, rate } = plan.model;
     if (quote === undefined || price === undefined) throw rateUnknown();
     const inputTokens = promptTexts(plan).reduce((sum, text) => sum + tokensLikely(text), 0);
-    const outputTokens = this.#outputs.expected(id, plan.cap) * request.n;
+    const outputTokens = this.#learnt.outputs.expected(id, plan.cap) * request.n;
     return {
       model: id, local: plan.model.upstream.local, maxTokens: plan.cap, rate,
       leastMsat: costOf({ inputTokens, outputTokens: request.n }, price),
@@ -115,7 +118,7 @@ export class Gateway {
     if (!model) throw nothingForSale();
     const body = { max_tokens: 1 };
     const plan = planChat({ model: model.id, messages: [], stream: false, includeUsage: false, n: 1, body }, model, this.#limits);
-    return { kind: "bill", bill: await this.#till.bill(chatSale(plan, 1), asker), quoted: quotedOf(plan, 1) };
+    return { kind: "bill", bill: await this.#till.bill(chatSale(plan, { tokens: 1, learnable: undefined }), asker), quoted: quotedOf(plan, 1) };
   }
 
   #trialCap({ model, request }: ChatPlan): number | undefined {
@@ -188,23 +191,18 @@ export class Gateway {
     });
   }
 
-  #learn({ model, request }: ChatPlan, outputTokens: number, elapsedMs: number): void {
-    this.#speeds.learn(model.id, outputTokens, elapsedMs);
-    this.#outputs.learn(model.id, outputTokens / request.n);
-  }
-
   #settle(call: Call, ending: Ending): Settled {
     const { plan, tap, terms } = call;
     const elapsedMs = this.#clock.nowMs() - call.reservation.startedAtMs;
     const { usage } = tap;
     if (usage.kind !== "reported" && ending === "completed") log.warn(`upstream.usage_${usage.kind}`, { upstream: plan.model.upstream.name, model: plan.model.id });
-    if (usage.kind === "reported" && ending === "completed") this.#learn(plan, usage.usage.outputTokens, elapsedMs);
+    if (usage.kind === "reported" && ending === "completed") this.#learnt.learn({ model: plan.model.id, choices: plan.request.n, terms: call.reservation.terms, elapsedMs, ...usage.usage });
     const delivered = {
       usage,
       outputTokens: ending === "cap_reached" ? tap.surelyMade : tap.likelyTokens,
       delivered: tap.delivered,
       likelyInputTokens: () => promptTexts(plan).reduce((sum, text) => sum + tokensLikely(text), 0),
-      unseenTokens: Math.min(call.cap * plan.request.n, this.#speeds.tokensIn(plan.model.id, elapsedMs)),
+      unseenTokens: Math.min(call.cap * plan.request.n, this.#learnt.speeds.tokensIn(plan.model.id, elapsedMs)),
     };
     const labels = { endpoint: "chat/completions", model: plan.model.id, upstream: plan.model.upstream.name };
     return this.#till.settle(call.reservation, endCall(ending, delivered, terms, labels));

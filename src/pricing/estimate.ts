@@ -77,15 +77,27 @@ function countPiece(text: string, from: number, to: number): PieceCount {
   return { words, bytes, wordy: ascii * 10 >= (to - from) * 9 && longestRun <= longestWord };
 }
 
-/** No real tokenizer makes more tokens of this text (p99 of the family, never more than its bytes). */
-export function tokensAtMost(text: string, factorPercent: number): number {
-  let wordTokens = 0, byteTokens = 0;
+/** `tokens`: at most so many. `words`: what the factor was applied to. `byBytes`: tokens that are bytes, which no factor changes. */
+export type TextCount = { tokens: number; words: number; byBytes: number };
+
+export function countText(text: string, factorPercent: number): TextCount {
+  const count: TextCount = { tokens: 0, words: 0, byBytes: 0 };
   for (let from = 0; from < text.length; from += pieceCharacters) {
     const piece = countPiece(text, from, Math.min(text.length, from + pieceCharacters));
-    if (piece.wordy) wordTokens += Math.min(piece.bytes, Math.ceil((piece.words * factorPercent) / 100));
-    else byteTokens += piece.bytes;
+    if (piece.wordy) {
+      count.words += piece.words;
+      count.tokens += Math.min(piece.bytes, Math.ceil((piece.words * factorPercent) / 100));
+    } else {
+      count.byBytes += piece.bytes;
+      count.tokens += piece.bytes;
+    }
   }
-  return wordTokens + byteTokens;
+  return count;
+}
+
+/** No real tokenizer makes more tokens of this text (p99 of the family, never more than its bytes). */
+export function tokensAtMost(text: string, factorPercent: number): number {
+  return countText(text, factorPercent).tokens;
 }
 
 /** The fairest guess: about four bytes a token for Latin text, three elsewhere, where a character is often one. */

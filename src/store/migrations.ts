@@ -6,9 +6,10 @@ import type { Database } from "bun:sqlite";
 import { AppError } from "../base/errors.ts";
 import { spine } from "./migrations/0001-spine.ts";
 import { accounts } from "./migrations/0002-accounts.ts";
+import { upstreamCost } from "./migrations/0003-upstream-cost.ts";
 
 /** In order, never edited after a release. */
-const migrations: readonly string[] = [spine, accounts];
+const migrations: readonly string[] = [spine, accounts, upstreamCost];
 
 export function migrate(database: Database): void {
   const { user_version } = database.query("PRAGMA user_version").get() as { user_version: bigint };

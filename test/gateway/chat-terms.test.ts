@@ -21,6 +21,7 @@ function plan({ model = "qwen", price = plain, centsPerBtc, n = 1, body = {} }: 
 
 const plain: ModelPrice = { inputMsatPerMtok: 200_000n, outputMsatPerMtok: 800_000n };
 const tiered: ModelPrice = { ...plain, above: { tokens: 200_000, inputMsatPerMtok: 400_000n, outputMsatPerMtok: 1_200_000n } };
+const counted = (tokens: number) => ({ tokens, learnable: undefined });
 const vast: ModelPrice = { inputMsatPerMtok: 2n ** 60n + 1n, outputMsatPerMtok: 2n ** 61n + 1n };
 
 describe("terms read back are the terms written", () => {
@@ -37,13 +38,13 @@ describe("terms read back are the terms written", () => {
   test.each(cases)("%s", (_what, offer, inputTokens, read) => {
     // The ceiling of the vast price would be more than there is; its terms are what counts here.
     const chat = plan(offer.price === vast ? { ...offer, body: { max_tokens: 1 } } : offer);
-    const terms = decodeTerms(chatSale(chat, inputTokens).quote!.terms);
+    const terms = decodeTerms(chatSale(chat, counted(inputTokens)).quote!.terms);
     expect(terms).toEqual({ model: chat.model.id, price: chat.model.price!, centsPerBtc: offer.centsPerBtc, inputTokens, cap: chat.cap });
     expect(terms).toMatchObject(read);
   });
 
   test("they hold what an owner reads in the log: price, rate, model and counts by name, and no amount as a float", () => {
-    const text = chatSale(plan({ price: tiered, centsPerBtc: 9_712_345n }), 12).quote!.terms;
+    const text = chatSale(plan({ price: tiered, centsPerBtc: 9_712_345n }), counted(12)).quote!.terms;
     expect(JSON.parse(text)).toEqual({
       input_msat_per_mtok: "200000", output_msat_per_mtok: "800000", input_tokens: 12, cap: 2_048, model: "qwen",
       above: { tokens: 200_000, input_msat_per_mtok: "400000", output_msat_per_mtok: "1200000" }, usd_cents_per_btc: "9712345",
@@ -62,33 +63,33 @@ describe("a pinned quote", () => {
     ["with a cap", { body: { max_tokens: 64 } }, 12], ["with several choices", { n: 3 }, 12],
   ];
   test.each(offers)("%s is the same quote when nothing has changed", (_what, offer, inputTokens) => {
-    const sale = chatSale(plan(offer), inputTokens);
+    const sale = chatSale(plan(offer), counted(inputTokens));
     expect(sale.quoteAt(sale.quote!.terms)).toEqual(sale.quote!);
   });
 
   test.each(offers)("%s is the same quote when price, rate and our own count have changed since", (_what, offer, inputTokens) => {
-    const before = chatSale(plan(offer), inputTokens).quote!;
+    const before = chatSale(plan(offer), counted(inputTokens)).quote!;
     const dearer = { inputMsatPerMtok: 9_000_000n, outputMsatPerMtok: 9_000_000n };
-    const after = chatSale(plan({ ...offer, price: dearer, centsPerBtc: 1n }), inputTokens + 1_000);
+    const after = chatSale(plan({ ...offer, price: dearer, centsPerBtc: 1n }), counted(inputTokens + 1_000));
     expect(after.quote!.ceilingMsat).toBeGreaterThan(before.ceilingMsat);
     expect(after.quoteAt(before.terms)).toEqual(before);
   });
 
   test("of a prompt that was long when it was quoted stays at the price of a long one", () => {
-    const quote = chatSale(plan({ price: tiered, body: { max_tokens: 1_000 } }), 200_001).quote!;
+    const quote = chatSale(plan({ price: tiered, body: { max_tokens: 1_000 } }), counted(200_001)).quote!;
     expect(quote.ceilingMsat).toBe(costOf({ inputTokens: 200_001, outputTokens: 1_000 }, tiered));
-    expect(chatSale(plan({ body: { max_tokens: 1_000 } }), 200_001).quoteAt(quote.terms)?.ceilingMsat).toBe(quote.ceilingMsat);
+    expect(chatSale(plan({ body: { max_tokens: 1_000 } }), counted(200_001)).quoteAt(quote.terms)?.ceilingMsat).toBe(quote.ceilingMsat);
   });
 
   const strange: [what: string, terms: string][] = [
-    ["of another model", chatSale(plan({ model: "llama" }), 12).quote!.terms],
-    ["of a model whose name only begins the same", chatSale(plan({ model: "qwen:7b" }), 12).quote!.terms],
+    ["of another model", chatSale(plan({ model: "llama" }), counted(12)).quote!.terms],
+    ["of a model whose name only begins the same", chatSale(plan({ model: "qwen:7b" }), counted(12)).quote!.terms],
     ["of a topup, which has none", ""],
     ["of a topup that says something else", '{"topup":1000}'],
     ["of something that is no JSON", "topup"],
   ];
   test.each(strange)("terms %s quote nothing here", (_what, terms) => {
-    expect(chatSale(plan(), 12).quoteAt(terms)).toBeUndefined();
+    expect(chatSale(plan(), counted(12)).quoteAt(terms)).toBeUndefined();
   });
 });
 
@@ -96,13 +97,13 @@ describe("the cap a payment pays for", () => {
   const prompts = [["a short prompt", 12], ["a prompt at the bound", 200_000], ["a long prompt", 200_001]] as const;
   test.each(prompts)("of %s is the quoted one, for the quoted ceiling", (_what, inputTokens) => {
     const chat = plan({ price: tiered });
-    const quote = chatSale(chat, inputTokens).quote!;
+    const quote = chatSale(chat, counted(inputTokens)).quote!;
     expect(paidCap(chat, decodeTerms(quote.terms), quote.ceilingMsat)).toBe(chat.cap);
   });
 
   test("of a long prompt with less money is as much as it lasts at the higher price, over all choices", () => {
     const chat = plan({ price: tiered, n: 2 });
-    const terms = decodeTerms(chatSale(chat, 200_001).quote!.terms);
+    const terms = decodeTerms(chatSale(chat, counted(200_001)).quote!.terms);
     const money = msat(81_000n);
     const cap = paidCap(chat, terms, money);
     expect(cap).toBe(Math.floor(affordableOutputTokens(money, 200_001, tiered) / 2));

@@ -10,8 +10,8 @@ const leastSamples = 100;
 const keptSamples = 500;
 /** Of fewer words the template around them is most. */
 const leastWords = 100;
-/** Buyers choose their texts: many cheap calls must not talk the factor down by more than a quarter, nor up without end. */
-const lowestShare = 0.75, highestPercent = 400;
+/** Buyers choose their texts: many cheap calls must not talk the factor down by more than a tenth, nor up without end. */
+const lowestShare = 0.9, highestPercent = 400;
 
 /** A prompt as it was quoted: `overhead` is what is no words, the templates around messages. */
 export type PromptCount = { words: number; overhead: number };

@@ -129,9 +129,9 @@ describe("told before anybody pays", () => {
     type Entry = { path: string; price_type: string; price_sats?: number; models?: Record<string, { price_sats: number }>; example: { body: object } };
     const { apis } = (await (await fetch(`${hearth.url}/api/v1/catalog`)).json()) as { apis: { openai: { endpoints: Entry[] } } };
     expect(apis.openai.endpoints.map(({ path, price_type, price_sats, models }) => [path, price_type, price_sats ?? Object.entries(models!).map(([id, { price_sats: sats }]) => [id, sats])])).toEqual([
-      ["/v1/chat/completions", "per_model", [["talker", 10]]], ["/v1/images/generations", "per_model", [["painter", 21]]], ["/v1/data/web/search", "flat", 10], ["/api/dvm", "flat", 21],
+      ["/v1/chat/completions", "per_model", [["talker", 10]]], ["/v1/images/generations", "per_model", [["painter", 21]]], ["/v1/data/web/search", "flat", 10],
     ]);
-    for (const { path, example } of apis.openai.endpoints) expect((await order(hearth.url, path, example.body)).status).toBe(402);
+    for (const { path, example } of apis.openai.endpoints) expect((await order(`${hearth.url}/openai`, path, example.body)).status).toBe(402);
   });
 
   test("what has nothing behind it is not advertised, and says so when called", async () => {

@@ -5,10 +5,10 @@ import { type ModelPrice, type Unit, units } from "../../pricing/quote.ts";
 import type { BtcRate } from "../../pricing/rate.ts";
 import { isPlain, leastSats, pathUnder, type Service, type SoldRoute, soldRoutes, usdPerMtok } from "./service.ts";
 
-/** 402ai's clients refuse to start unless this parses, and die of an entry without a model. */
+/** 402ai's clients refuse to start unless this parses, and die of an entry without a model. They put a prefix before every path. */
 export function catalog(service: Service) {
   const { rate } = service;
-  const endpoints = soldRoutes(service).filter(isPlain).map((sold) => catalogEntry(sold, service));
+  const endpoints = soldRoutes(service).filter((sold) => isPlain(sold) && !sold.route.absolute).map((sold) => catalogEntry(sold, service));
   return {
     ...(rate && { btc_usd: Number(rate.centsPerBtc) / 100, btc_usd_updated_at: new Date(rate.atMs).toISOString() }),
     apis: endpoints.length === 0 ? {} : { openai: { name: "OpenAI compatible", endpoints } },
@@ -24,7 +24,7 @@ function catalogEntry({ route, models, leastSats: least }: SoldRoute, { rate, mi
 }
 
 /** A request that works as it is printed. */
-export function exampleBody(path: string, model: string | undefined): object | undefined {
+function exampleBody(path: string, model: string | undefined): object | undefined {
   switch (path) {
     case "/chat/completions":
       return { model, messages: [{ role: "user", content: "Hello" }] };
@@ -32,8 +32,6 @@ export function exampleBody(path: string, model: string | undefined): object | u
       return { model, prompt: "A neon bitcoin logo" };
     case "/data/web/search":
       return { query: "bitcoin lessons", max_results: 3 };
-    case "/api/dvm":
-      return { prompt: "Name five prices." };
     default:
       return undefined;
   }

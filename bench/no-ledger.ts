@@ -7,6 +7,7 @@ import { systemClock, systemRandom } from "../src/base/clock.ts";
 import { newId } from "../src/base/ids.ts";
 import type { CallEnd, Reservation, Sale } from "../src/charge/sale.ts";
 import { Gateway, type Till } from "../src/gateway/gateway.ts";
+import { LoadBook } from "../src/gateway/load-book.ts";
 import { Learnt } from "../src/gateway/learnt.ts";
 import { ModelDirectory } from "../src/gateway/model-directory.ts";
 import { corsHeaders } from "../src/http/public-context.ts";
@@ -44,7 +45,7 @@ const directory = new ModelDirectory({
   priceOf: () => ({ price: { kind: "sats", price: modelPrice }, cost: { kind: "sats", price: modelPrice } }),
 });
 await directory.refresh();
-const gateway = new Gateway({ directory, till: freeTill, clock, limits: { defaultOutputTokens: 2_048, maxOutputTokens: 16_384 }, trial: { models: [], maxOutputTokens: 0 }, learnt: new Learnt() });
+const gateway = new Gateway({ directory, till: freeTill, clock, limits: { defaultOutputTokens: 2_048, maxOutputTokens: 16_384 }, trial: { models: [], maxOutputTokens: 0 }, learnt: new Learnt(), loads: new LoadBook(clock) });
 const context = { headers: corsHeaders, addressOf: () => () => undefined, nowMs: () => clock.nowMs(), newCallId: () => newId("c", clock.nowMs(), random) };
 const app = new Elysia({ normalize: false })
   .onRequest(({ request }) => (request.method === "OPTIONS" ? new Response(null, { status: 204 }) : undefined))

@@ -24,6 +24,7 @@ import { loadConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { loadOrMakeSecret, readSecret } from "./config/secrets.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { LoadBook } from "./gateway/load-book.ts";
 import { Learnt } from "./gateway/learnt.ts";
 import { ModelDirectory } from "./gateway/model-directory.ts";
 import { OrderDesk } from "./gateway/order-desk.ts";
@@ -83,7 +84,7 @@ function fatal(reason: string): never {
 }
 
 function configuredUpstreams(config: Config): Upstream[] {
-  return config.upstreams.map((one) => openAiCompatible({ name: one.name, url: one.url, key: one.key, capField: one.cap_field, profile: one.profile }));
+  return config.upstreams.map((one) => openAiCompatible({ name: one.name, url: one.url, key: one.key, capField: one.cap_field, profile: one.profile, places: one.concurrency }));
 }
 
 /** The demo sells what is at hand: Ollama on this machine if it answers and has a model, else the sandbox model. */
@@ -165,8 +166,9 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
     directory, dvm: dvmSettings(config), search: searchOffer(config), trialModels: config.trial.models,
     rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent, nowMs: () => clock.nowMs(),
   });
-  const orders = new OrderDesk(charge);
-  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader) }) };
+  const loads = new LoadBook(clock);
+  const orders = new OrderDesk({ till: charge, loads });
+  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
 }
 
 function trialRules({ trial }: Config, addressKey: Uint8Array) {

@@ -52,6 +52,8 @@ export const upstreamSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "lower-case letters, digits and dashes"),
   url: z.url({ protocol: /^https?$/, error: "an http or https URL such as http://127.0.0.1:11434/v1" }),
   key: z.string().min(1).optional(),
+  /** Calls it works on at one time, from which a quote's wait is told: 1 where the server is local and nothing is said. */
+  concurrency: z.number().int().min(1).max(10_000).optional(),
   /** Of every model of this upstream that has no price of its own. */
   price: priceSchema.optional(),
   /** Whose public prices count for it, where its address does not tell. */

@@ -17,8 +17,8 @@ export type Delivered = {
   outputTokens: number;
   /** Whether a buyer could read any of it. */
   delivered: boolean;
-  /** Our own count of the prompt, asked for only when needed. */
-  likelyInputTokens(): number;
+  /** Our own count of the prompt. */
+  likelyInputTokens: number;
   /** By time and the model's measured speed; for thinking that nobody saw. */
   unseenTokens: number;
 };
@@ -42,7 +42,7 @@ function countTokens(ending: Ending, delivered: Delivered): (TokenCounts & { est
   // Broken before anything could be read is an error before the first byte, whatever the upstream says it used.
   if (ending === "upstream_broke" && !delivered.delivered) return undefined;
   if (delivered.usage.kind === "reported") return { ...(delivered.usage as { usage: Usage }).usage, estimated: false };
-  const ours = { inputTokens: delivered.likelyInputTokens(), outputTokens: delivered.outputTokens, estimated: true };
+  const ours = { inputTokens: delivered.likelyInputTokens, outputTokens: delivered.outputTokens, estimated: true };
   switch (ending) {
     case "completed":
     case "cap_reached":

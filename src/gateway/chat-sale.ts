@@ -29,18 +29,19 @@ const countAtOnce = 65_536;
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** Tokens of a prompt at most; `learnable` where words are all there is to it. */
-export type InputCount = { tokens: number; learnable: PromptCount | undefined };
+/** Tokens of a prompt: at most, and the fairest guess; `learnable` where words are all there is to it. */
+export type InputCount = { tokens: number; likely: number; learnable: PromptCount | undefined };
 
 /** Counts the prompt, letting others run in between. */
 export async function countInput(plan: ChatPlan, factorPercent = familyFactorPercent(plan.model.upstreamModelId)): Promise<InputCount> {
   const overhead = perMessageTokens * plan.request.messages.length;
-  let tokens = overhead, words = 0, byBytes = 0;
+  let tokens = overhead, likely = 0, words = 0, byBytes = 0;
   let sinceTurn = 0;
   for (const text of promptTexts(plan)) {
     for (let from = 0; from < text.length; from += countAtOnce) {
       const count = countText(text.slice(from, from + countAtOnce), factorPercent);
       tokens += count.tokens;
+      likely += count.likely;
       words += count.words;
       byBytes += count.byBytes;
       if ((sinceTurn += Math.min(countAtOnce, text.length - from)) < countAtOnce) continue;
@@ -48,11 +49,11 @@ export async function countInput(plan: ChatPlan, factorPercent = familyFactorPer
       await turn();
     }
   }
-  return { tokens, learnable: byBytes === 0 ? { words, overhead } : undefined };
+  return { tokens, likely: Math.ceil(likely), learnable: byBytes === 0 ? { words, overhead } : undefined };
 }
 
 /** @param trialCap Output tokens of a free call; undefined where this model has none. */
-export function chatSale(plan: ChatPlan, { tokens: inputTokens, learnable }: InputCount, trialCap?: number): Sale {
+export function chatSale(plan: ChatPlan, { tokens: inputTokens, learnable }: Pick<InputCount, "tokens" | "learnable">, trialCap?: number): Sale {
   const { id: model, price, rate } = plan.model;
   const terms: ChatTerms | undefined = price && { model, price, centsPerBtc: rate?.centsPerBtc, inputTokens, learnable, cap: plan.cap };
   return {

@@ -25,7 +25,7 @@ export async function dvmOrder(prompt: string, settings: DvmSettings, model: Mod
   const plan = planChat(request, model, limits);
   const cap = await paidCap(plan, settings);
   return {
-    endpoint: "dvm", model: model.id, price, rate: undefined, local: model.upstream.local, free: parts.free, dropped: [],
+    endpoint: "dvm", model: model.id, price, rate: undefined, local: model.upstream.local, upstream: model.upstream, free: parts.free, dropped: [],
     names: ["dvm", model.id, `${model.upstream.name}/${model.upstreamModelId}`],
     memo: `One answer of ${model.id}`,
     counts: { inputTokens: 0, outputTokens: 0 },

@@ -10,7 +10,6 @@ import type { Asker } from "../accounts/asker.ts";
 import type { Bill, Opening } from "../charge/charge.ts";
 import type { CallEnd, Reservation, Sale, Settled } from "../charge/sale.ts";
 import { type Msat, minMsat } from "../money/msat.ts";
-import { tokensLikely } from "../pricing/estimate.ts";
 import { costOf, covers } from "../pricing/quote.ts";
 import type { BtcRate } from "../pricing/rate.ts";
 import type { UpstreamAnswer } from "../upstream/upstream.ts";
@@ -18,8 +17,9 @@ import { type Ending, endCall } from "./call-end.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import { type ChatTerms, chatSale, countInput, decodeTerms, type InputCount, paidCap } from "./chat-sale.ts";
 import { ChatTap } from "./chat-tap.ts";
+import type { LoadBook } from "./load-book.ts";
 import type { ModelDirectory } from "./model-directory.ts";
-import { type CapLimits, type ChatPlan, droppedFields, planChat, promptTexts, upstreamBody } from "./plan.ts";
+import { type CapLimits, type ChatPlan, droppedFields, planChat, upstreamBody } from "./plan.ts";
 import type { Learnt } from "./learnt.ts";
 import { relayStream } from "./relay-stream.ts";
 import { askInTurns, readAnswer } from "./upstream-turns.ts";
@@ -35,7 +35,7 @@ export type Till = {
 export type TrialOffer = { models: readonly string[]; maxOutputTokens: number };
 
 /** What a call would cost: with the shortest answer, with a usual one, at its ceiling. */
-export type Estimate = { model: string; local: boolean; maxTokens: number | undefined; rate: BtcRate | undefined; leastMsat: Msat; expectedMsat: Msat; mostMsat: Msat };
+export type Estimate = { model: string; local: boolean; maxTokens: number | undefined; rate: BtcRate | undefined; leastMsat: Msat; expectedMsat: Msat; mostMsat: Msat; /** Until it would be begun. */ waitSeconds: number };
 
 /** Facts about what was quoted, for the body of a 402. */
 export type Quoted = { model: string; routedModel: string | undefined; local: boolean; /** Where tokens are sold. */ maxTokens: number | undefined; inputTokens: number | undefined };
@@ -56,7 +56,12 @@ export type ChatAnswer =
     };
 
 /** One paid call on its way. */
-type Call = { plan: ChatPlan; terms: ChatTerms; cap: number; reservation: Reservation; tap: ChatTap; clientGone: AbortSignal; stop: AbortController };
+type Call = {
+  plan: ChatPlan; terms: ChatTerms; cap: number; reservation: Reservation; tap: ChatTap; clientGone: AbortSignal; stop: AbortController;
+  likelyInputTokens: number;
+  /** Tells the book of loads. */
+  over(): void;
+};
 
 export class Gateway {
   readonly #directory: ModelDirectory;
@@ -65,14 +70,16 @@ export class Gateway {
   readonly #trial: TrialOffer;
   readonly #clock: Clock;
   readonly #learnt: Learnt;
+  readonly #loads: LoadBook;
 
-  constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; trial: TrialOffer; clock: Clock; /** From earlier calls. */ learnt: Learnt }) {
+  constructor(parts: { directory: ModelDirectory; till: Till; limits: CapLimits; trial: TrialOffer; clock: Clock; /** From earlier calls. */ learnt: Learnt; loads: LoadBook }) {
     this.#directory = parts.directory;
     this.#till = parts.till;
     this.#limits = parts.limits;
     this.#trial = parts.trial;
     this.#clock = parts.clock;
     this.#learnt = parts.learnt;
+    this.#loads = parts.loads;
   }
 
   #count(plan: ChatPlan): Promise<InputCount> {
@@ -92,23 +99,25 @@ export class Gateway {
     const { reservation } = opening;
     const terms = decodeTerms(reservation.terms);
     const cap = paidCap(plan, terms, reservation.amountMsat);
-    const call = { plan, terms, cap, reservation, tap: new ChatTap(request.includeUsage), clientGone, stop: new AbortController() };
+    const call = { plan, terms, cap, reservation, tap: new ChatTap(request.includeUsage), clientGone, stop: new AbortController(), likelyInputTokens: input.likely, over: this.#loads.begin(plan.model.upstream.name) };
     return this.#answer(call);
   }
 
   /** What a chat request would cost. Free, and nothing is made for it. @throws AppError as `chat` does before it asks for money. */
   async quote(request: ChatRequest): Promise<Estimate> {
     const plan = planChat(request, this.#directory.get(request.model, "chat"), this.#limits);
-    const { quote } = chatSale(plan, await this.#count(plan));
+    const input = await this.#count(plan);
+    const { quote } = chatSale(plan, input);
     const { price, id, rate } = plan.model;
     if (quote === undefined || price === undefined) throw rateUnknown();
-    const inputTokens = promptTexts(plan).reduce((sum, text) => sum + tokensLikely(text), 0);
+    const { likely: inputTokens } = input;
     const outputTokens = this.#learnt.outputs.expected(id, plan.cap) * request.n;
     return {
       model: id, local: plan.model.upstream.local, maxTokens: plan.cap, rate,
       leastMsat: costOf({ inputTokens, outputTokens: request.n }, price),
       expectedMsat: minMsat(costOf({ inputTokens, outputTokens }, price), quote.ceilingMsat),
       mostMsat: quote.ceilingMsat,
+      waitSeconds: this.#loads.waitSeconds(plan.model.upstream),
     };
   }
 
@@ -157,7 +166,7 @@ export class Gateway {
     }
     // Left while the model was working: the upstream has made tokens for it.
     if (turned.working) this.#settle(call, "client_left");
-    else this.#till.settle(call.reservation, { act: "void", reason: clientGone.aborted ? "client_left" : "upstream_failed" });
+    else this.#end(call, { act: "void", reason: clientGone.aborted ? "client_left" : "upstream_failed" });
     throw turned.error;
   }
 
@@ -173,7 +182,7 @@ export class Gateway {
     }
     if (body !== undefined && call.tap.seeBody(new TextDecoder().decode(body))) return body;
     call.stop.abort();
-    this.#till.settle(call.reservation, { act: "void", reason: "upstream_broke" });
+    this.#end(call, { act: "void", reason: "upstream_broke" });
     throw new AppError("upstream_unavailable", "The model server sent no usable answer; nothing was charged.", { retryable: true, retryAfterSeconds: 5 });
   }
 
@@ -201,11 +210,16 @@ export class Gateway {
       usage,
       outputTokens: ending === "cap_reached" ? tap.surelyMade : tap.likelyTokens,
       delivered: tap.delivered,
-      likelyInputTokens: () => promptTexts(plan).reduce((sum, text) => sum + tokensLikely(text), 0),
+      likelyInputTokens: call.likelyInputTokens,
       unseenTokens: Math.min(call.cap * plan.request.n, this.#learnt.speeds.tokensIn(plan.model.id, elapsedMs)),
     };
     const labels = { endpoint: "chat/completions", model: plan.model.id, upstream: plan.model.upstream.name };
-    return this.#till.settle(call.reservation, endCall(ending, delivered, terms, labels));
+    return this.#end(call, endCall(ending, delivered, terms, labels));
+  }
+
+  #end(call: Call, end: CallEnd): Settled {
+    call.over();
+    return this.#till.settle(call.reservation, end);
   }
 }
 

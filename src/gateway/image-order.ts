@@ -30,7 +30,7 @@ export function imageOrder(request: ImageRequest, model: Model, pulse: UpstreamP
   const fields = Object.fromEntries(named.filter((name) => passed.includes(name)).map((name) => [name, request.body[name]]));
   const { prompt, n } = request;
   return {
-    endpoint, model: model.id, price: model.price, rate: model.rate, local: model.upstream.local, free: false,
+    endpoint, model: model.id, price: model.price, rate: model.rate, local: model.upstream.local, upstream: model.upstream, free: false,
     names: [model.id, `${model.upstream.name}/${model.upstreamModelId}`],
     memo: `${model.id}, ${n} image${n === 1 ? "" : "s"}`,
     counts: { inputTokens: 0, outputTokens: 0, units: { image: n } },

@@ -4,15 +4,18 @@ import { AppError } from "../base/errors.ts";
 import type { Reservation } from "../charge/sale.ts";
 import { costOf } from "../pricing/quote.ts";
 import type { ChatAnswer, Estimate, Quoted, Till } from "./gateway.ts";
+import type { LoadBook } from "./load-book.ts";
 import { decodeOrderTerms, type Delivery, type Order, orderSale } from "./order.ts";
 
 type BillAnswer = Extract<ChatAnswer, { kind: "bill" }>;
 
 export class OrderDesk {
   readonly #till: Till;
+  readonly #loads: LoadBook;
 
-  constructor(till: Till) {
-    this.#till = till;
+  constructor(parts: { till: Till; loads: LoadBook }) {
+    this.#till = parts.till;
+    this.#loads = parts.loads;
   }
 
   /**
@@ -33,12 +36,15 @@ export class OrderDesk {
   }
 
   async #deliver(order: Order, reservation: Reservation, clientGone: AbortSignal): Promise<Delivery> {
+    const over = order.upstream && this.#loads.begin(order.upstream.name);
     try {
       if (clientGone.aborted) throw new AppError("client_left", "The client left.");
       return await order.deliver(decodeOrderTerms(reservation.terms).price, reservation.free);
     } catch (error) {
       this.#till.settle(reservation, { act: "void", reason: clientGone.aborted ? "client_left" : "upstream_failed" });
       throw error;
+    } finally {
+      over?.();
     }
   }
 
@@ -47,7 +53,7 @@ export class OrderDesk {
     const { quote } = orderSale(order);
     if (quote === undefined) throw new AppError("rate_unknown", "This is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true, retryAfterSeconds: 30 });
     const { ceilingMsat } = quote;
-    return { model: order.model, local: order.local, maxTokens: undefined, rate: order.rate, leastMsat: ceilingMsat, expectedMsat: ceilingMsat, mostMsat: ceilingMsat };
+    return { model: order.model, local: order.local, maxTokens: undefined, rate: order.rate, leastMsat: ceilingMsat, expectedMsat: ceilingMsat, mostMsat: ceilingMsat, waitSeconds: order.upstream ? this.#loads.waitSeconds(order.upstream) : 0 };
   }
 
   /** The price of the least that can be ordered there, for those who only ask what this is. */

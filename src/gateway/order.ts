@@ -3,6 +3,7 @@ import { sha256, toHex } from "../base/bytes.ts";
 import { canonicalText } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import { type Counts, costOf, type ModelPrice } from "../pricing/quote.ts";
+import type { Upstream } from "../upstream/upstream.ts";
 import type { BtcRate } from "../pricing/rate.ts";
 import { type PriceText, priceFromText, priceToText } from "./price-terms.ts";
 
@@ -25,6 +26,8 @@ export type Order = {
   /** What a credential may be narrowed to. */
   names: readonly string[];
   local: boolean;
+  /** Who makes it, if nobody stands in; undefined where nobody queues. */
+  upstream: Pick<Upstream, "name" | "places"> | undefined;
   memo: string;
   counts: Counts;
   /** Undefined while a price in dollars has no rate. */

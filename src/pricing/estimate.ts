@@ -78,11 +78,14 @@ function countPiece(text: string, from: number, to: number): PieceCount {
   return { words, bytes, wordy: ascii * 10 >= (to - from) * 9 && longestRun <= longestWord };
 }
 
-/** `tokens`: at most so many. `words`: what the factor was applied to. `byBytes`: tokens that are bytes, which no factor changes. */
-export type TextCount = { tokens: number; words: number; byBytes: number };
+/**
+ * `tokens`: at most so many. `words`: what the factor was applied to. `byBytes`: tokens that are bytes, which no factor changes.
+ * `likely`: the fairest guess, not rounded.
+ */
+export type TextCount = { tokens: number; words: number; byBytes: number; likely: number };
 
 export function countText(text: string, factorPercent: number): TextCount {
-  const count: TextCount = { tokens: 0, words: 0, byBytes: 0 };
+  const count: TextCount = { tokens: 0, words: 0, byBytes: 0, likely: 0 };
   for (let from = 0; from < text.length; from += pieceCharacters) {
     const piece = countPiece(text, from, Math.min(text.length, from + pieceCharacters));
     if (piece.wordy) {
@@ -92,6 +95,7 @@ export function countText(text: string, factorPercent: number): TextCount {
       count.byBytes += piece.bytes;
       count.tokens += piece.bytes;
     }
+    count.likely += piece.wordy ? Math.min(piece.words, piece.bytes / 4) : piece.bytes / 3;
   }
   return count;
 }
@@ -103,12 +107,7 @@ export function tokensAtMost(text: string, factorPercent: number): number {
 
 /** The fairest guess: about four bytes a token for Latin text, three elsewhere, where a character is often one. */
 export function tokensLikely(text: string): number {
-  let tokens = 0;
-  for (let from = 0; from < text.length; from += pieceCharacters) {
-    const piece = countPiece(text, from, Math.min(text.length, from + pieceCharacters));
-    tokens += piece.wordy ? Math.min(piece.words, piece.bytes / 4) : piece.bytes / 3;
-  }
-  return Math.ceil(tokens);
+  return Math.ceil(countText(text, 100).likely);
 }
 
 /** What an upstream has surely made by now, whatever its tokenizer: one token an event, eight bytes a token. */

@@ -18,6 +18,8 @@ export type OpenAiCompatibleOptions = {
   capField: CapField | undefined;
   /** What kind of server it is, by the owner's word. */
   profile?: ServerKind | undefined;
+  /** Calls at one time, by the owner's word. */
+  places?: number | undefined;
 };
 
 function unavailable(name: string, why: string, cause?: unknown): AppError {
@@ -28,12 +30,15 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): Upstream {
   const base = options.url.replace(/\/+$/, "");
   const headers: Record<string, string> = { "content-type": "application/json", "accept-encoding": "identity" };
   if (options.key) headers.authorization = `Bearer ${options.key}`;
+  const local = isLocalUrl(base);
   const known = profileOf(base, options.profile);
   const withCap = (profile: Profile): Profile => (options.capField === undefined ? profile : { ...profile, capField: options.capField });
   let profile = withCap(known ?? profiles.generic);
   return {
     name: options.name,
-    local: isLocalUrl(base),
+    local,
+    // Engines at home answer one after the other unless told otherwise.
+    places: options.places ?? (local ? 1 : undefined),
     get profile() {
       return profile;
     },

@@ -29,6 +29,8 @@ export interface Upstream {
   readonly name: string;
   /** On this machine or its network: no third party is paid for what it makes. */
   readonly local: boolean;
+  /** Calls it works on at one time; undefined for a cloud, where nobody queues that we know of. */
+  readonly places: number | undefined;
   /** What it takes and how it reports. A server without a telling address is known after its first model list. */
   readonly profile: Profile;
   /** The same text without the owner's key: some servers repeat it in their errors. */

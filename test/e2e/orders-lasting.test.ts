@@ -157,3 +157,22 @@ test("pictures that cannot be read in time are not lost money: a body cut off in
   expect((await order(hearth.url, images, draw, bearer(token))).status).toBe(503);
   expect((await balanceOf(hearth.url, `Bearer ${token}`)).balance_msat).toBe(1_000_000);
 });
+
+test("a quote tells how long one would wait, from the calls that run at the server now", async () => {
+  const upstream = studio();
+  const hearth = await open(orderConfig(upstream));
+  const token = await buyToken(hearth.url);
+  const wait = async () => ((await (await order(hearth.url, "/api/v1/quote", { ...hello, model: "talker" })).json()) as { wait_seconds: number }).wait_seconds;
+  expect(await wait()).toBe(0);
+  // One call that takes a while teaches how long they are.
+  upstream.behave(async () => (await Bun.sleep(300), new Response("no", { status: 500 })));
+  expect((await ask(hearth.url, { ...hello, model: "talker" }, `Bearer ${token}`)).status).toBe(503);
+  const [begun, finish] = [Promise.withResolvers<void>(), Promise.withResolvers<Response>()];
+  upstream.behave(() => (begun.resolve(), finish.promise));
+  const running = ask(hearth.url, { ...hello, model: "talker" }, `Bearer ${token}`);
+  await begun.promise;
+  expect(await wait()).toBe(1);
+  finish.resolve(new Response("no", { status: 500 }));
+  await running;
+  expect(await wait()).toBe(0);
+});

@@ -26,7 +26,7 @@ const rows: Row[] = [
 ];
 
 test.each(rows)("%s", (_rule, ending, partial, charged) => {
-  const delivered: Delivered = { usage: absent, outputTokens: 5, delivered: true, likelyInputTokens: () => 10, unseenTokens: 7, ...partial };
+  const delivered: Delivered = { usage: absent, outputTokens: 5, delivered: true, likelyInputTokens: 10, unseenTokens: 7, ...partial };
   const end = endCall(ending, delivered, terms, labels);
   if (charged === "nothing") expect(end).toEqual({ act: "void", reason: ending });
   else expect(end).toMatchObject({ act: "post", costMsat: charged.msat, record: { ...labels, ending, estimated: charged.estimated } });

@@ -11,7 +11,7 @@ import type { Upstream } from "../../src/upstream/upstream.ts";
 const sats = (msat: bigint): ListPrice => ({ kind: "sats", price: { inputMsatPerMtok: msat, outputMsatPerMtok: msat } });
 const usd = (micros: bigint): ListPrice => ({ kind: "usd", price: { inputMicros: micros, outputMicros: micros } });
 const upstream = (name: string): Upstream => ({
-  name, local: false, profile: profiles.generic, redact: (text) => text,
+  name, local: false, places: undefined, profile: profiles.generic, redact: (text) => text,
   models: async () => [{ id: "m", createdS: 1 }],
   chat: () => Promise.reject(new Error("nobody asks")),
   post: () => Promise.reject(new Error("nobody asks")),

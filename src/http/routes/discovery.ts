@@ -1,6 +1,7 @@
 /** Documents that are read before anybody pays, generated from the route table and what is for sale. Never a 402. */
 import { Elysia } from "elysia";
 import { AppError } from "../../base/errors.ts";
+import { rateRefreshMs } from "../../base/limits.ts";
 import type { Estimate, Gateway } from "../../gateway/gateway.ts";
 import type { OrderDesk } from "../../gateway/order-desk.ts";
 import type { OrderPlanner } from "../../gateway/order-planner.ts";
@@ -19,8 +20,8 @@ import { orderReaders } from "./orders.ts";
 
 export type DiscoveryParts = { service(): Service; gateway: Pick<Gateway, "quote">; orders: Pick<OrderDesk, "quote">; planner: OrderPlanner; rate(): BtcRate | undefined };
 
-/** For how long a price may be relied on by somebody who asks for an invoice after it. */
-const quoteSeconds = 60;
+/** For how long a quote speaks of an invoice that is asked for after it. */
+const quoteMs = 60_000;
 
 export function discoveryRoutes({ service, gateway, orders, planner, rate }: DiscoveryParts, context: PublicContext) {
   const headers = () => ({ ...context.headers, "x-request-id": context.newCallId(), "Cache-Control": "public, max-age=60" });
@@ -63,6 +64,11 @@ function routeOf(endpoint: unknown): string {
   return path;
 }
 
+/** A price in dollars may be another one as soon as bitcoin's is read again. */
+function validUntilMs({ rate }: Estimate, nowMs: number): number {
+  return rate === undefined ? nowMs + quoteMs : Math.max(nowMs, Math.min(nowMs + quoteMs, rate.atMs + rateRefreshMs));
+}
+
 function quoteToWire(estimate: Estimate, rate: BtcRate | undefined, nowMs: number) {
   const amount = (msat: Msat) => ({ msat: toJsonNumber(msat), sats: toJsonNumber(ceilToSat(msat)), ...(rate && { usd: usdText(msat, rate) }) });
   return {
@@ -72,8 +78,8 @@ function quoteToWire(estimate: Estimate, rate: BtcRate | undefined, nowMs: numbe
     least: amount(estimate.leastMsat),
     expected: amount(estimate.expectedMsat),
     most: amount(estimate.mostMsat),
-    wait_seconds: 0,
-    valid_until: new Date(nowMs + quoteSeconds * 1000).toISOString(),
+    wait_seconds: estimate.waitSeconds,
+    valid_until: new Date(validUntilMs(estimate, nowMs)).toISOString(),
     ...(rate && { btc_usd: Number(rate.centsPerBtc) / 100, btc_usd_updated_at: new Date(rate.atMs).toISOString() }),
   };
 }

@@ -294,7 +294,7 @@ async function run(argv: string[]): Promise<void> {
       return process.exit(auditCommand(databasePath(loadConfig({ demo: false, environment: process.env })), print));
     case "doctor": {
       const config = loadConfig({ demo: false, environment: process.env });
-      return process.exit(await doctorCommand(config, configuredUpstreams(config), openRates(config), print));
+      return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine }, print));
     }
     case "key": {
       const config = loadConfig({ demo: false, environment: process.env });

@@ -7,14 +7,18 @@ import type { Config } from "../config/schema.ts";
 import type { RateBook } from "../pricing/rate-book.ts";
 import { listPrice } from "../pricing/owner-prices.ts";
 import { loadPrices } from "../pricing/price-table.ts";
+import type { SearchEngine } from "../upstream/search.ts";
 import type { Upstream } from "../upstream/upstream.ts";
+
+export type DoctorParts = { config: Config; upstreams: readonly Upstream[]; rates: RateBook; search: SearchEngine | undefined };
 
 type Line = { ok: boolean; text: string };
 
 const syncSamples = 20;
 
 /** The process's exit code: 1 when something needs the owner. */
-export async function doctorCommand(config: Config, upstreams: readonly Upstream[], rates: RateBook, print: (line: string) => void): Promise<number> {
+export async function doctorCommand(parts: DoctorParts, print: (line: string) => void): Promise<number> {
+  const { config, upstreams, rates, search } = parts;
   mkdirSync(config.data_dir, { recursive: true });
   const lines = [
     { ok: true, text: `node: ${config.node}${config.node === "sandbox" ? " (play money)" : ""}` },
@@ -24,6 +28,8 @@ export async function doctorCommand(config: Config, upstreams: readonly Upstream
     await checkRate(rates),
     ...(upstreams.length === 0 ? [{ ok: false, text: "upstreams: none; set HEARTH_UPSTREAM_URL or [[upstreams]] in hearth.toml" }] : []),
     ...(await Promise.all(upstreams.map((upstream) => checkUpstream(config, upstream)))),
+    ...(config.dvm ? [await checkDvm(config.aliases[config.dvm.model] ?? config.dvm.model, upstreams)] : []),
+    ...(search ? [await checkSearch(search)] : []),
   ];
   for (const { ok, text } of lines) print(`${ok ? "ok   " : "FIX  "} ${text}`);
   return lines.every((line) => line.ok) ? 0 : 1;
@@ -72,5 +78,22 @@ async function checkUpstream(config: Config, upstream: Upstream): Promise<Line> 
     return { ok: priced > 0, text: `upstream ${upstream.name}: ${priced} of ${models.length} models for sale${priced < models.length ? "; give the others a price under [prices.models]" : ""}` };
   } catch (error) {
     return { ok: false, text: `upstream ${upstream.name}: ${describeError(error)}` };
+  }
+}
+
+async function checkDvm(model: string, upstreams: readonly Upstream[]): Promise<Line> {
+  const lists = await Promise.all(upstreams.map((upstream) => upstream.models().catch(() => [])));
+  const names = new Set(lists.flatMap((list, at) => list.flatMap(({ id }) => [id, id.replace(/:latest$/, ""), `${upstreams[at]!.name}/${id}`])));
+  return names.has(model) ? { ok: true, text: `dvm: prompts go to ${model}` } : { ok: false, text: `dvm: no upstream lists ${model}; name another model under [dvm], or an alias of one under [aliases]` };
+}
+
+/** A cloud's search costs the owner money, so only one at home is tried. */
+async function checkSearch(engine: SearchEngine): Promise<Line> {
+  if (!engine.local) return { ok: true, text: `search: ${engine.name} (not tried, it costs you money)` };
+  try {
+    const results = await engine.search({ query: "bitcoin", maxResults: 3, includeDomains: [], excludeDomains: [] });
+    return { ok: true, text: `search: ${engine.name} answers (${results.length} results)` };
+  } catch {
+    return { ok: false, text: `search: ${engine.name} does not answer in JSON; check [search] url, and that json is among the instance's search.formats` };
   }
 }

@@ -55,7 +55,10 @@ function readSums(dataDir: string): { ended: Ended[]; sums: Sums } {
   return { ended, sums };
 }
 
-export async function checkBooks(dataDir: string, served: Served, askedOfUpstream: number): Promise<Books> {
+/** How often those upstreams were asked that must serve every call, and those that stand by. */
+export type Asked = { served: number; passedOver: number };
+
+export async function checkBooks(dataDir: string, served: Served, asked: Asked): Promise<Books> {
   const { ended, sums } = readSums(dataDir);
   const audit = await runHearth(["audit"], { HEARTH_DATA_DIR: dataDir });
   const completed = ended.find((one) => one.ending === "completed") ?? { ending: "completed", calls: 0, charged: 0n, wrong: 0 };
@@ -67,7 +70,8 @@ export async function checkBooks(dataDir: string, served: Served, askedOfUpstrea
   must(completed.calls >= served.calls, `clients saw ${served.calls} answers, only ${completed.calls} were charged`);
   must(allCalls <= served.calls + served.cutCallsAtMost, `${allCalls} calls were charged, at most ${served.calls + served.cutCallsAtMost} were made`);
   must(left.every((one) => one.ending === "client_left"), `calls ended as ${left.map((one) => one.ending).join(", ")}`);
-  must(completed.calls <= askedOfUpstream, `${completed.calls} whole calls were charged, the upstream was asked ${askedOfUpstream} times`);
+  must(completed.calls <= asked.served, `${completed.calls} whole calls were charged, the upstream was asked ${asked.served} times`);
+  must(asked.passedOver === 0, `${asked.passedOver} calls went to an upstream that is not the cheapest`);
   must(sums.ofCalls === sums.ofDays && sums.ofCalls === sums.ofLedger, `charged: ${sums.ofCalls} by calls, ${sums.ofDays} by days, ${sums.ofLedger} by the ledger`);
   must(sums.pending === 0n, `${sums.pending} reservations are still open`);
   must(sums.bills >= served.bills && sums.bills <= served.bills + served.cutBillsAtMost, `${served.bills} bills were seen, ${sums.bills} invoices are open`);
@@ -78,5 +82,5 @@ export async function checkBooks(dataDir: string, served: Served, askedOfUpstrea
   // Cut calls that completed cost what any other does; one that was given up costs what its row says.
   const servedMsat = BigInt(completed.calls) * exactCostMsat + left.reduce((sum, one) => sum + one.charged, 0n);
   must(servedMsat === sums.ofDays, `served ${servedMsat} msat, charged ${sums.ofDays}`);
-  return { problems, calls: allCalls, cutCalls, neverAsked: Math.max(0, allCalls - askedOfUpstream), chargedMsat: sums.ofDays, servedMsat, audit: audit.output.trim().split("\n").at(-1) ?? "" };
+  return { problems, calls: allCalls, cutCalls, neverAsked: Math.max(0, allCalls - asked.served), chargedMsat: sums.ofDays, servedMsat, audit: audit.output.trim().split("\n").at(-1) ?? "" };
 }

@@ -2,15 +2,33 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buyCredential, buyToken } from "../test/support/hearth.ts";
+import type { Served } from "./books.ts";
 import { type Child, startChild } from "./children.ts";
-import { chatBody, price } from "./workload.ts";
+import { chatBody, cheapestPlace, places, price } from "./workload.ts";
 
+/** What is compared with each other. */
 export const contestantNames = ["direct", "nginx", "bare-bun", "no-ledger", "hearth"] as const;
-export type ContestantName = (typeof contestantNames)[number];
+export type HearthName = "hearth" | "hearth-300";
+export type ContestantName = (typeof contestantNames)[number] | HearthName;
 
-export type Contestant = { name: ContestantName; chatUrl: string; pid: number };
+/** `hearth`: where something is sold, and the books of it are held. */
+export type Contestant = { name: ContestantName; chatUrl: string; pid: number; hearth?: HearthUnderTest };
 
-export type HearthUnderTest = { child: Child; dataDir: string; credentials: string[]; /** Buys for the exact pass only. */ exactCredential: string };
+export type HearthUnderTest = {
+  name: HearthName;
+  child: Child;
+  dataDir: string;
+  credentials: string[];
+  /** Buys for the exact pass only. */
+  exactCredential: string;
+  /** Askers, as the upstream counts them: who must have been asked for every call, and who for none. */
+  servedBy: string;
+  passedOver: readonly string[];
+  served: Served;
+};
+
+/** An upstream in hearth.toml: what the bench's upstream calls the asker, and what is asked for all its models. */
+type Place = { name: string; price: { inputSatsPerMtok: number; outputSatsPerMtok: number } };
 
 const here = import.meta.dir;
 const main = join(here, "../src/main.ts");
@@ -89,26 +107,45 @@ ${temporary}
 `;
 }
 
-function hearthConfig(upstreamUrl: string): string {
-  return `[limits]
-min_price_sats = ${credentialSats}
-max_open_invoices = 10000000
-
+function hearthConfig(upstreamUrl: string, upstreams: readonly Place[]): string {
+  const limits = `[limits]\nmin_price_sats = ${credentialSats}\nmax_open_invoices = 10000000\n`;
+  const lists = upstreams.map((place) => `
 [[upstreams]]
-name = "bench"
-url = "${upstreamUrl}/hearth/v1"
-price = { input_sats_per_mtok = ${price.inputSatsPerMtok}, output_sats_per_mtok = ${price.outputSatsPerMtok} }
-`;
+name = "${place.name}"
+url = "${upstreamUrl}/${place.name}/v1"
+price = { input_sats_per_mtok = ${place.price.inputSatsPerMtok}, output_sats_per_mtok = ${place.price.outputSatsPerMtok} }
+`);
+  return limits + lists.join("");
 }
 
-/** The real program with real credentials. `options` go to Bun, e.g. to profile it. */
-export async function startHearth(upstreamUrl: string, dataDir: string, options = ""): Promise<HearthUnderTest> {
+const oneModel = { name: "hearth", upstreams: [{ name: "hearth", price }], servedBy: "hearth" } as const;
+/** Five upstreams that list 300 models together, and one more that all of them have. */
+const manyModels = { name: "hearth-300", upstreams: places, servedBy: cheapestPlace } as const;
+
+/** The real program with real credentials and one model. `options` go to Bun, e.g. to profile it. */
+export function startHearth(upstreamUrl: string, dataDir: string, options = ""): Promise<HearthUnderTest> {
+  return startHouse(oneModel, upstreamUrl, dataDir, options);
+}
+
+export function startHearth300(upstreamUrl: string, dataDir: string): Promise<HearthUnderTest> {
+  return startHouse(manyModels, upstreamUrl, dataDir, "");
+}
+
+export function asContestant(hearth: HearthUnderTest): Contestant {
+  const { name, child } = hearth;
+  return { name, chatUrl: `${child.url}/v1/chat/completions`, pid: child.pid, hearth };
+}
+
+async function startHouse({ name, upstreams, servedBy }: typeof oneModel | typeof manyModels, upstreamUrl: string, dataDir: string, options: string): Promise<HearthUnderTest> {
   mkdirSync(dataDir, { recursive: true });
-  writeFileSync(join(dataDir, "hearth.toml"), hearthConfig(upstreamUrl));
+  writeFileSync(join(dataDir, "hearth.toml"), hearthConfig(upstreamUrl, upstreams));
   const env = { ...ownEnvironment, HOME: dataDir, HEARTH_DATA_DIR: dataDir, HEARTH_PORT: "0", HEARTH_OWNER_PORT: "0", ...(options && { BUN_OPTIONS: options }) };
-  const child = await startChild({ name: "hearth", command: [bun, main, "serve"], env, cwd: dataDir, ready: /Hearth is ready: (\S+)/ });
+  const child = await startChild({ name, command: [bun, main, "serve"], env, cwd: dataDir, ready: /Hearth is ready: (\S+)/ });
   const credentials: string[] = [];
   for (let i = 0; i < credentialCount; i++) credentials.push(`Bearer ${await buyToken(child.url, credentialSats)}`);
   const exactCredential = await buyCredential(child.url, chatBody);
-  return { child, dataDir, credentials, exactCredential };
+  const passedOver = upstreams.map((place) => place.name).filter((one) => one !== servedBy);
+  // Each credential was bought with a bill of its own, and a bill that is paid is no longer open.
+  const served = { calls: 0, cutCallsAtMost: 0, bills: 0, cutBillsAtMost: 0, exact: { calls: 0, chargedMsat: 0n } };
+  return { name, child, dataDir, credentials, exactCredential, servedBy, passedOver, served };
 }

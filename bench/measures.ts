@@ -2,13 +2,19 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { ContestantName } from "./contestants.ts";
+import type { DocumentName } from "./documents.ts";
+import type { Phase, PricingRoute, PromptKind, PromptSize } from "./long-prompts.ts";
 
 export type Metric =
   | "requests_per_s" | "p50_ms" | "p99_ms" | "cpu_ms_per_request"
   | "first_p50_ms" | "first_p99_ms" | "total_p50_ms" | "streams" | "lost_frames"
-  | "bill_p50_ms" | "bill_p99_ms" | "redeem_p50_ms" | "redeem_p99_ms";
+  | "bill_p50_ms" | "bill_p99_ms" | "redeem_p50_ms" | "redeem_p99_ms"
+  | `${DocumentName}_${"p50_ms" | "p99_ms" | "cpu_ms" | "bytes"}`
+  | `${PricingRoute}_${PromptKind}_${PromptSize}_ms`
+  | `${Phase}_${"gap_p50_ms" | "gap_p99_ms" | "largest_gap_ms" | "small_call_p50_ms" | "small_call_p99_ms" | "streams" | "lost_frames"}`;
 
-export type Workload = "W1" | "W2" | "W3" | "W4" | "W5";
+/** W6 to W10 are the design's, for later. */
+export type Workload = "W1" | "W2" | "W3" | "W4" | "W5" | "W11" | "W12";
 
 type Measure = { workload: Workload; contestant: ContestantName; parallel: number; round: number; metric: Metric; value: number };
 type Place = { workload: Workload; parallel: number; metric: Metric };
@@ -27,6 +33,12 @@ export class Measures {
 
   sum(contestant: ContestantName, at: Place): number {
     return this.#of(contestant, at).reduce((sum, one) => sum + one.value, 0);
+  }
+
+  /** The largest of all rounds. */
+  max(contestant: ContestantName, at: Place): number | undefined {
+    const values = this.#of(contestant, at).map((one) => one.value);
+    return values.length === 0 ? undefined : Math.max(...values);
   }
 
   /** The median over rounds of what two contestants measured in the same round, so that a slow minute hits both. */

@@ -1,5 +1,7 @@
 /** The measures as tables people read, and the aims of the design beside them. Pure. */
-import { type ContestantName, contestantNames } from "./contestants.ts";
+import { type ContestantName, contestantNames, type HearthName } from "./contestants.ts";
+import { documentNames, documents } from "./documents.ts";
+import { longPromptPaceMs, longPromptStreams, type Phase, phases, type PricingRoute, promptKindNames, promptSizes } from "./long-prompts.ts";
 import type { Measures, Metric } from "./measures.ts";
 import { paymentParallels } from "./payments.ts";
 import { chatConnections, mintConnections, streamLoads } from "./workloads.ts";
@@ -80,8 +82,67 @@ function paymentTable(measures: Measures): string {
   return table(["W4 redeem, W5 topup and claim; buyers", "bill p50 ms", "bill p99 ms", "redeem or claim p50 ms", "p99 ms"], rows);
 }
 
+const houseNames: readonly HearthName[] = ["hearth", "hearth-300"];
+
+/** hearth beside hearth-300, in the same rounds. */
+function manyModelsTable(measures: Measures): string {
+  const rowOf = (workload: "W1" | "W3", parallel: number): string[][] => {
+    const at = (metric: Metric) => ({ workload, parallel, metric });
+    const both = (metric: Metric, digits: number) => houseNames.map((name) => show(measures.median(name, at(metric)), digits));
+    const quotient = measures.paired("hearth-300", "hearth", at("requests_per_s"), ratio);
+    if (quotient === undefined) return [];
+    return [[`${workload}, ${parallel}`, ...both("requests_per_s", 0), show(quotient, 2), ...both("p50_ms", 2), ...both("cpu_ms_per_request", 3)]];
+  };
+  const rows = [...chatConnections.flatMap((parallel) => rowOf("W1", parallel)), ...mintConnections.flatMap((parallel) => rowOf("W3", parallel))];
+  return table(["300 models, connections", "1 model /s", "300 models /s", "300 x 1", "1: p50 ms", "300: p50 ms", "1: cpu ms/req", "300: cpu ms/req"], rows);
+}
+
+function documentTable(measures: Measures): string {
+  const rows = documentNames.map((name) => {
+    const of = (house: HearthName, metric: Metric) => measures.median(house, { workload: "W11", parallel: 1, metric });
+    const bytes = of("hearth-300", `${name}_bytes`);
+    return [
+      documents[name], show(of("hearth", `${name}_p50_ms`), 2), show(of("hearth-300", `${name}_p50_ms`), 2), show(of("hearth-300", `${name}_p99_ms`), 2),
+      show(of("hearth-300", `${name}_cpu_ms`), 2), show(bytes && bytes / 1_000, 1),
+    ];
+  });
+  return table(["W11 documents, 1 connection", "1 model p50 ms", "300 models p50 ms", "p99 ms", "cpu ms/req", "kB"], rows);
+}
+
+const phaseNames: Record<Phase, string> = { quiet: "quiet", quote: "prices by POST /api/v1/quote", bill: "prices by 402" };
+
+function inW12(metric: Metric) {
+  return { workload: "W12" as const, parallel: longPromptStreams, metric };
+}
+
+function stallTable(measures: Measures): string {
+  const rows = phases.map((phase) => {
+    const shown = (metric: Metric) => show(measures.median("hearth", inW12(metric)), 2);
+    const summed = (metric: Metric) => show(measures.sum("hearth", inW12(metric)), 0);
+    return [
+      phaseNames[phase], shown(`${phase}_gap_p50_ms`), shown(`${phase}_gap_p99_ms`), shown(`${phase}_largest_gap_ms`),
+      show(measures.max("hearth", inW12(`${phase}_largest_gap_ms`)), 2),
+      shown(`${phase}_small_call_p50_ms`), shown(`${phase}_small_call_p99_ms`), summed(`${phase}_streams`), summed(`${phase}_lost_frames`),
+    ];
+  });
+  const head = `W12 ${longPromptStreams} streams, a frame every ${longPromptPaceMs} ms`;
+  return table([head, "gap p50 ms", "gap p99 ms", "largest gap ms", "in all rounds", "small call p50 ms", "p99 ms", "streams", "lost frames"], rows);
+}
+
+function longPromptTable(measures: Measures): string {
+  const rows = promptKindNames.map((kind) => {
+    const cells = (route: PricingRoute) => {
+      const [quarter, full] = promptSizes.map((size) => measures.median("hearth", inW12(`${route}_${kind}_${size}_ms`)));
+      return [show(quarter, 2), show(full, 2), show(quarter && full && full / quarter, 1)];
+    };
+    return [kind, ...cells("quote"), ...cells("bill")];
+  });
+  return table(["W12 a long prompt's price", "quote, quarter ms", "quote, full ms", "ratio", "402, quarter ms", "402, full ms", "ratio"], rows);
+}
+
 export function tables(measures: Measures, signingMs: number): string {
-  return [chatTable(measures), streamTable(measures), mintTable(measures, signingMs), paymentTable(measures)].join("\n\n");
+  const compared = [chatTable(measures), streamTable(measures), mintTable(measures, signingMs), paymentTable(measures)];
+  return [...compared, manyModelsTable(measures), documentTable(measures), stallTable(measures), longPromptTable(measures)].join("\n\n");
 }
 
 function aim(what: string, wanted: string, got: number | undefined, digits: number, holds: (got: number) => boolean): Aim {

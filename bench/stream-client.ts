@@ -1,23 +1,37 @@
 /**
- * The reader of W2, as a process of its own: opens streams over raw sockets, notes when the first frame came, and checks
- * at the end that every frame is there once and in order. Prints one line of JSON (`StreamResult`).
+ * The reader of W2 and W12, as a process of its own: opens streams over raw sockets, notes when bytes came, and checks at
+ * the end that every frame is there once and in order. Prints one line of JSON (`StreamResult`).
  */
+import { percentile } from "./measures.ts";
 import { chatBody, frameCount, frameText, streamBody } from "./workload.ts";
 
-export type StreamResult = { firstFrameMs: number[]; totalMs: number[]; streams: number; wholeStreams: number; frames: number; lostFrames: number; problems: string[] };
+export type StreamResult = {
+  firstFrameMs: number[];
+  totalMs: number[];
+  /** Between bytes of one stream that came one after the other, after its first frame; over all streams. */
+  gaps: { p50Ms: number; p99Ms: number; largestMs: number };
+  streams: number;
+  wholeStreams: number;
+  frames: number;
+  lostFrames: number;
+  problems: string[];
+};
 
 export type StreamRun = {
   url: string;
   /** Open at one time. */
   streams: number;
-  /** How often all of them are opened. */
+  /** How often each of them is opened. */
   repeats: number;
-  /** Between two openings. */
+  /** All are opened again when the last one has ended; else each when it has ended itself, so that most are always open. */
+  together: boolean;
+  /** Between the first openings of two. */
   spacingMs: number;
   credentials: string[];
 };
 
-type Read = { firstFrameMs: number | undefined; totalMs: number; text: string; problem: string | undefined };
+type Read = { firstFrameMs: number | undefined; gapsMs: number[]; totalMs: number; text: string; problem: string | undefined };
+type Tally = Omit<StreamResult, "gaps"> & { gapsMs: number[] };
 
 const patienceMs = 60_000;
 /** An address is warm when its code was compiled and its connections to the upstream are open. */
@@ -31,7 +45,8 @@ function requestText(url: URL, body: string, credential: string): string {
 async function readStream(url: URL, credential: string): Promise<Read> {
   const startedMs = performance.now();
   const pieces: Uint8Array[] = [];
-  let firstFrameMs: number | undefined;
+  const gapsMs: number[] = [];
+  let firstFrameMs: number | undefined, lastMs = startedMs;
   const ended = Promise.withResolvers<string | undefined>();
   const socket = await Bun.connect({
     hostname: url.hostname,
@@ -41,7 +56,10 @@ async function readStream(url: URL, credential: string): Promise<Read> {
       data: (_, bytes) => {
         const piece = new Uint8Array(bytes);
         pieces.push(piece);
-        if (firstFrameMs === undefined && Buffer.from(piece.buffer).includes("data: ")) firstFrameMs = performance.now() - startedMs;
+        const nowMs = performance.now();
+        if (firstFrameMs !== undefined) gapsMs.push(nowMs - lastMs);
+        else if (Buffer.from(piece.buffer).includes("data: ")) firstFrameMs = nowMs - startedMs;
+        lastMs = nowMs;
         if (Buffer.from(piece.buffer, Math.max(0, piece.length - 5)).toString("latin1") === "0\r\n\r\n") ended.resolve(undefined);
       },
       close: () => ended.resolve("the connection ended before the stream"),
@@ -53,7 +71,7 @@ async function readStream(url: URL, credential: string): Promise<Read> {
   clearTimeout(patience);
   const totalMs = performance.now() - startedMs;
   socket.terminate();
-  return { firstFrameMs, totalMs, text: Buffer.concat(pieces).toString("latin1"), problem };
+  return { firstFrameMs, gapsMs, totalMs, text: Buffer.concat(pieces).toString("latin1"), problem };
 }
 
 /** The body of an answer in chunks. */
@@ -75,7 +93,7 @@ function contentOf(event: string): string | undefined {
   return chunk.choices?.[0]?.delta?.content;
 }
 
-function judge(result: StreamResult, read: Read): void {
+function judge(result: Tally, read: Read): void {
   result.streams++;
   const events = decodeChunked(read.text).split("\n\n");
   const contents = events.map(contentOf).filter((content) => content !== undefined);
@@ -88,6 +106,7 @@ function judge(result: StreamResult, read: Read): void {
     result.wholeStreams++;
     result.firstFrameMs.push(read.firstFrameMs);
     result.totalMs.push(read.totalMs);
+    result.gapsMs.push(...read.gapsMs);
   } else if (result.problems.length < 5) result.problems.push(problem ?? "no frame");
 }
 
@@ -99,18 +118,25 @@ async function warmUp(run: StreamRun): Promise<void> {
 }
 
 async function read(run: StreamRun): Promise<StreamResult> {
-  const result: StreamResult = { firstFrameMs: [], totalMs: [], streams: 0, wholeStreams: 0, frames: 0, lostFrames: 0, problems: [] };
-  const url = new URL(run.url);
+  const tally: Tally = { firstFrameMs: [], totalMs: [], gapsMs: [], streams: 0, wholeStreams: 0, frames: 0, lostFrames: 0, problems: [] };
   await warmUp(run);
-  for (let repeat = 0; repeat < run.repeats; repeat++) {
-    const startedMs = performance.now();
-    const reads = Array.from({ length: run.streams }, async (_, index) => {
-      await Bun.sleep(Math.max(0, startedMs + index * run.spacingMs - performance.now()));
-      return readStream(url, run.credentials[index % run.credentials.length]!);
-    });
-    for (const one of await Promise.all(reads)) judge(result, one);
-  }
-  return result;
+  const rounds = run.together ? run.repeats : 1;
+  for (let round = 0; round < rounds; round++)
+    for (const one of (await readRound(run, run.together ? 1 : run.repeats)).flat()) judge(tally, one);
+  const { gapsMs, ...result } = tally;
+  return { ...result, gaps: { p50Ms: percentile(gapsMs, 50) ?? NaN, p99Ms: percentile(gapsMs, 99) ?? NaN, largestMs: percentile(gapsMs, 100) ?? NaN } };
+}
+
+/** Every stream `times` times, one after the other; judged when all are over. */
+function readRound(run: StreamRun, times: number): Promise<Read[][]> {
+  const url = new URL(run.url);
+  const startedMs = performance.now();
+  return Promise.all(Array.from({ length: run.streams }, async (_, index) => {
+    await Bun.sleep(Math.max(0, startedMs + index * run.spacingMs - performance.now()));
+    const reads: Read[] = [];
+    while (reads.length < times) reads.push(await readStream(url, run.credentials[index % run.credentials.length]!));
+    return reads;
+  }));
 }
 
 if (import.meta.main) {

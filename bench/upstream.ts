@@ -2,7 +2,7 @@
  * The model server of every contestant, as a process: a fixed answer, as fast as Bun can send it, so that it is not
  * what is measured. The first part of the path names the asker and is counted. Speaks no more of OpenAI than the bench needs.
  */
-import { chatBody, frameCount, frameText, modelId, usage } from "./workload.ts";
+import { chatBody, frameCount, frameText, listedModels, modelId, usage } from "./workload.ts";
 
 const reported = { prompt_tokens: usage.inputTokens, completion_tokens: usage.outputTokens, total_tokens: usage.inputTokens + usage.outputTokens };
 const head = { id: "chatcmpl-bench", created: 1_700_000_000, model: modelId };
@@ -56,7 +56,7 @@ async function serve(request: Request): Promise<Response> {
   }
   if (pathname === "/asked") return Response.json(Object.fromEntries(asked));
   const who = pathname.split("/")[1]!;
-  if (pathname.endsWith("/models")) return Response.json({ object: "list", data: [{ id: modelId, object: "model", created: head.created }] });
+  if (pathname.endsWith("/models")) return Response.json({ object: "list", data: listedModels(who).map((id) => ({ id, object: "model", created: head.created })) });
   if (!pathname.endsWith("/chat/completions")) return new Response(null, { status: 404 });
   const text = await request.text();
   if (text.length < chatBody.length / 2) return new Response("the prompt is missing", { status: 400 });

@@ -7,6 +7,27 @@ export const frameCount = 64;
 export const usage = { inputTokens: 20, outputTokens: frameCount };
 /** Sats per million tokens, as hearth.toml has it. */
 export const price = { inputSatsPerMtok: 200, outputSatsPerMtok: 800 };
+/**
+ * The house of 300 models: each upstream lists `ownModels` of its own, and all of them list `modelId`. The cheapest for that one
+ * asks what the house of one model asks, so that a call costs the same in both, and is neither the first nor the last in the list.
+ */
+export const ownModels = 60;
+export const places = [
+  { name: "place-1", price: { inputSatsPerMtok: 300, outputSatsPerMtok: 1_200 } },
+  { name: "place-2", price: { inputSatsPerMtok: 400, outputSatsPerMtok: 1_600 } },
+  { name: "place-3", price },
+  { name: "place-4", price: { inputSatsPerMtok: 600, outputSatsPerMtok: 2_400 } },
+  { name: "place-5", price: { inputSatsPerMtok: 250, outputSatsPerMtok: 1_000 } },
+] as const;
+export const cheapestPlace = "place-3";
+export const modelsOfAllPlaces = places.length * ownModels + 1;
+
+/** What the upstream lists to this asker, which may be one of `places`. */
+export function listedModels(asker: string): string[] {
+  const own = places.some((place) => place.name === asker) ? ownModels : 0;
+  return [...Array.from({ length: own }, (_, index) => `${asker}/model-${index + 1}-instruct`), modelId];
+}
+
 /** What one whole call costs. */
 export const exactCostMsat = costOf(usage, { inputMsatPerMtok: BigInt(price.inputSatsPerMtok) * 1000n, outputMsatPerMtok: BigInt(price.outputSatsPerMtok) * 1000n });
 

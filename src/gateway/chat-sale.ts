@@ -1,5 +1,6 @@
 /** A chat request as something to sell: its counts, its quote, and the terms that travel with an invoice. Pure. */
 import { toHex, sha256 } from "../base/bytes.ts";
+import { nextTurn } from "../base/turns.ts";
 import { canonicalText } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import type { Msat } from "../money/msat.ts";
@@ -27,8 +28,6 @@ const perMessageTokens = 8;
 /** Characters counted before other requests get their turn: about a millisecond. */
 const countAtOnce = 65_536;
 
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
-
 /** Tokens of a prompt: at most, and the fairest guess; `learnable` where words are all there is to it. */
 export type InputCount = { tokens: number; likely: number; learnable: PromptCount | undefined };
 
@@ -46,7 +45,7 @@ export async function countInput(plan: ChatPlan, factorPercent = familyFactorPer
       byBytes += count.byBytes;
       if ((sinceTurn += Math.min(countAtOnce, text.length - from)) < countAtOnce) continue;
       sinceTurn = 0;
-      await turn();
+      await nextTurn();
     }
   }
   return { tokens, likely: Math.ceil(likely), learnable: byBytes === 0 ? { words, overhead } : undefined };

@@ -33,17 +33,26 @@ async function readChunked(body: ReadableStream<Uint8Array>): Promise<Uint8Array
 
 /** Nesting of brackets outside strings; `JSON.parse` accepts millions of levels and stalls on what follows. */
 function depthOf(text: string): number {
-  let depth = 0, deepest = 0, inString = false;
+  let depth = 0, deepest = 0;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (inString) {
-      if (code === 92) i++; // a backslash takes the next character with it
-      else if (code === 34) inString = false;
-    } else if (code === 34) inString = true;
+    // Long texts are skipped by the engine's own search.
+    if (code === 34) i = endOfString(text, i);
     else if (code === 91 || code === 123) deepest = Math.max(deepest, ++depth);
     else if (code === 93 || code === 125) depth--;
   }
   return deepest;
+}
+
+/** Where the closing quote is; the end of the text when there is none. */
+function endOfString(text: string, opening: number): number {
+  for (let quote = text.indexOf('"', opening + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(quote - 1 - backslashes) === 92) backslashes++;
+    // An odd number takes the quote with it.
+    if (backslashes % 2 === 0) return quote;
+  }
+  return text.length;
 }
 
 /** @throws AppError `invalid_json` for what is no JSON, `invalid_request` for JSON that is no object. */

@@ -16,6 +16,15 @@ const bodies: Readonly<Record<string, z.ZodType>> = {
   "/images/generations": imageRequestSchema, "/data/web/search": searchRequestSchema, "/api/dvm": dvmRequestSchema, "/topup": topupSchema, "/topup/claim": claimSchema,
 };
 
+const schemas = new Map<z.ZodType, object>();
+
+/** Made once: it takes longer than all else here. */
+function schemaOf(body: z.ZodType): object {
+  const known = schemas.get(body) ?? z.toJSONSchema(body, { io: "input", unrepresentable: "any", target: "draft-2020-12" });
+  schemas.set(body, known);
+  return known;
+}
+
 const json = (schema: object) => ({ content: { "application/json": { schema } } });
 const error = { description: "An error in OpenAI's shape", ...json({ $ref: "#/components/schemas/Error" }) };
 
@@ -53,7 +62,7 @@ function operation(route: Route, sold: SoldRoute | undefined, service: Service) 
     operationId: `${route.method.toLowerCase()}${pathOf(route).replaceAll(/\W+/g, "_")}`,
     summary: route.summary,
     ...(parameters.length > 0 && { parameters }),
-    ...(body && { requestBody: { required: true, ...json(z.toJSONSchema(body, { io: "input", unrepresentable: "any", target: "draft-2020-12" })) } }),
+    ...(body && { requestBody: { required: true, ...json(schemaOf(body)) } }),
     responses: {
       ...(route.path === "/topup" ? { 402: { description: "The invoice to pay, with the secret that claims it" } } : { 200: { description: "OK" } }),
       ...(sold && { 402: { description: "An invoice to pay; repeat the request with the proof" } }),

@@ -163,7 +163,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const caps = { defaultOutputTokens: limits.default_output_tokens, maxOutputTokens: limits.max_output_tokens };
   const trial = { models: config.trial.models, maxOutputTokens: config.trial.max_output_tokens };
   const planner = new OrderPlanner({
-    directory, dvm: dvmSettings(config), search: searchOffer(config), trialModels: config.trial.models,
+    directory, dvm: dvmSettings(config), search: searchOffer(config), trial: { models: config.trial.models, maxOutputTokens: config.trial.max_output_tokens },
     rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent, nowMs: () => clock.nowMs(),
   });
   const loads = new LoadBook(clock);
@@ -263,6 +263,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     ownerUrl: owner.door.url.origin,
     ownerCode: demo || !hasPassword(books.reader) ? owner.sessions.issueCode() : undefined,
     models: shop.directory.list().map((one) => one.id),
+    chatModel: shop.directory.listKind("chat")[0]?.id,
     sandbox: true,
   }));
 }

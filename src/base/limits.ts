@@ -57,6 +57,10 @@ export const settlementRetryMs = 250;
 export const nodeCallTimeoutMs = 10_000;
 /** Calls to the node at one time; nodes answer slower, not faster, when flooded. */
 export const maxParallelNodeCalls = 16;
+/** One answer of a node, or one message of its stream; a page of a thousand invoices with their routes is a few MB. */
+export const maxNodeAnswerBytes = 32 * 1024 * 1024;
+/** Invoices of one page when a node is asked for all it ever made. */
+export const lndInvoicePage = 500;
 /** Open invoices are looked up this often, whatever the settlement stream says: streams can be half open. */
 export const invoicePollMs = 15_000;
 /** A settlement stream that broke is opened again after this long, doubled each time up to the second figure. */
@@ -84,6 +88,11 @@ export const spaceRetryMs = 1_000;
 
 /** Time an upstream has to begin its answer: a slow local model that does not stream begins when it is done. */
 export const firstByteTimeoutMs = 900_000;
+/** What an upstream may say with an error, and how long it may take for it: somebody else is waiting to be asked. */
+export const maxErrorBytes = 64 * 1024;
+export const errorBodyTimeoutMs = 2_000;
+/** One picture in base64: 4096 x 4096 as PNG is below it. */
+export const maxImageBytes = 24 * 1024 * 1024;
 /** Silence in the middle of an answer after which it counts as broken. */
 export const stallTimeoutMs = 120_000;
 /** A comment is sent on a stream that was quiet for this long, so that proxies keep it open. */
@@ -93,6 +102,8 @@ export const firstCoolDownMs = 5_000;
 export const lastCoolDownMs = 5 * 60_000;
 /** Upstream model lists are read again this often. */
 export const modelRefreshMs = 30_000;
+/** A list of models; the longest of today's is 1 MB. */
+export const maxModelListBytes = 16 * 1024 * 1024;
 /** Time a model list may take. */
 export const modelListTimeoutMs = 5_000;
 /** A cap no engine exceeds by rounding: past it the upstream is stopped. In percent of the paid cap. */
@@ -108,6 +119,31 @@ export const maxSearchCharacters = 1_000;
 /** Pictures of one order, and the longest prompt for them. */
 export const maxImages = 10;
 export const maxImagePromptCharacters = 32_000;
+
+/** Characters of one order of speech, and of the instructions with it, as OpenAI has them. */
+export const maxSpeechCharacters = 4_096;
+export const maxSpeechInstructionsCharacters = 4_096;
+/** A file of sound, OpenAI's 25 MB, and what may come with it in a form. */
+export const maxUploadBytes = 25 * 1024 * 1024;
+export const maxFormBytes = maxUploadBytes + 64 * 1024;
+export const maxFormFields = 64;
+/** All uploads together, from their first byte until they are answered. Each is held up to four times over on its way: half a gigabyte of a 4 GB board. */
+export const maxUploadedBytes = 128 * 1024 * 1024;
+/** Time an upload may take: 25 MB at half a megabit a second. Who is slower keeps others out. */
+export const uploadTimeoutMs = 420_000;
+/** A text that helps a transcription; models read less of it. */
+export const maxTranscriptionPromptCharacters = 4_096;
+/** The longest sound: 25 MB of the thinnest speech last ten hours. */
+export const maxSoundSeconds = 12 * 3_600;
+/** Bytes of an MP3 that are no frame: a tag at its end. Other formats could hide more sound in more. */
+export const maxStrangeSoundBytes = 4 * 1024;
+/** Boxes of an MP4 that are looked at: seven for each second of ten hours in fragments. */
+export const maxSoundBoxes = 262_144;
+/** Elements of a WebM, one for each packet of Opus, and chunks of a WAV: tens of milliseconds. */
+export const maxSoundElements = 1_000_000;
+export const maxSoundChunks = 1_000;
+/** Tracks of one file: sound, picture, languages. */
+export const maxSoundTracks = 64;
 
 /** Models whose speed is remembered. */
 export const maxMeasuredModels = 1_000;

@@ -1,6 +1,6 @@
 /** What the console says once Hearth is ready: where the doors are, and in the demo the lines that buy a first answer. Pure. */
 
-export type Greeting = { publicUrl: string; ownerUrl: string; ownerCode: string | undefined; models: string[]; sandbox: boolean };
+export type Greeting = { publicUrl: string; ownerUrl: string; ownerCode: string | undefined; models: string[]; /** For the lines that buy a first answer. */ chatModel: string | undefined; sandbox: boolean };
 
 export function greetingText(greeting: Greeting): string {
   const { publicUrl, ownerUrl, ownerCode, models } = greeting;
@@ -12,13 +12,15 @@ export function greetingText(greeting: Greeting): string {
   ];
   if (ownerCode) lines.push("                 the code works once, within 15 minutes");
   if (greeting.sandbox) lines.push("  play money:    invoices are signed but cost nothing; they are paid at /sandbox/pay");
-  if (greeting.sandbox && models[0] !== undefined) lines.push("", ...firstSale(publicUrl, models[0]));
+  if (greeting.sandbox && greeting.chatModel !== undefined) lines.push("", ...firstSale(publicUrl, greeting.chatModel));
   return lines.join("\n") + "\n\n";
 }
 
 /** Four lines for a POSIX shell; they need only curl and sed. */
 function firstSale(url: string, model: string): string[] {
-  const request = `-H 'Content-Type: application/json' -d '{"model":"${model}","messages":[{"role":"user","content":"Hello!"}]}'`;
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello!" }] });
+  // A name with a quote in it ends no shell word.
+  const request = `-H 'Content-Type: application/json' -d '${body.replaceAll("'", "'\\''")}'`;
   const field = (name: string) => `sed 's/.*"${name}":"\\([^"]*\\)".*/\\1/'`;
   return [
     "Buy a first answer. Paste these lines one by one:",

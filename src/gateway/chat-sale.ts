@@ -13,6 +13,8 @@ import { type PriceText, priceFromText, priceToText } from "./price-terms.ts";
 export type ChatTerms = {
   /** Our id: `auto` may mean another one tomorrow. */
   model: string;
+  /** Whose price was quoted. */
+  upstream?: string | undefined;
   price: ModelPrice;
   /** Cents of a bitcoin by which a price in dollars became this one. */
   centsPerBtc?: bigint | undefined;
@@ -54,7 +56,7 @@ export async function countInput(plan: ChatPlan, factorPercent = familyFactorPer
 /** @param trialCap Output tokens of a free call; undefined where this model has none. */
 export function chatSale(plan: ChatPlan, { tokens: inputTokens, learnable }: Pick<InputCount, "tokens" | "learnable">, trialCap?: number): Sale {
   const { id: model, price, rate } = plan.model;
-  const terms: ChatTerms | undefined = price && { model, price, centsPerBtc: rate?.centsPerBtc, inputTokens, learnable, cap: plan.cap };
+  const terms: ChatTerms | undefined = price && { model, upstream: plan.model.upstream.name, price, centsPerBtc: rate?.centsPerBtc, inputTokens, learnable, cap: plan.cap };
   return {
     fingerprint: () => fingerprint(plan),
     names: [plan.model.id, `${plan.model.upstream.name}/${plan.model.upstreamModelId}`],
@@ -83,8 +85,8 @@ export function paidCap(plan: ChatPlan, terms: ChatTerms, reservedMsat: Msat): n
   return Math.max(1, Math.min(terms.cap, Math.floor(affordable / plan.request.n)));
 }
 
-function encodeTerms({ price, centsPerBtc, inputTokens, learnable, cap, model }: ChatTerms): string {
-  return JSON.stringify({ ...priceToText(price), input_tokens: inputTokens, cap, model, ...learnable, ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }) });
+function encodeTerms({ price, centsPerBtc, inputTokens, learnable, cap, model, upstream }: ChatTerms): string {
+  return JSON.stringify({ ...priceToText(price), input_tokens: inputTokens, cap, model, upstream, ...learnable, ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }) });
 }
 
 function isChatTerms(text: string): boolean {
@@ -92,10 +94,11 @@ function isChatTerms(text: string): boolean {
 }
 
 export function decodeTerms(text: string): ChatTerms {
-  const terms = JSON.parse(text) as PriceText & { input_tokens: number; cap: number; model: string; usd_cents_per_btc?: string };
+  const terms = JSON.parse(text) as PriceText & { input_tokens: number; cap: number; model: string; upstream?: string; usd_cents_per_btc?: string };
   const { usd_cents_per_btc: cents } = terms;
   return {
     model: terms.model,
+    upstream: terms.upstream,
     price: priceFromText(terms),
     centsPerBtc: cents === undefined ? undefined : BigInt(cents),
     inputTokens: terms.input_tokens,

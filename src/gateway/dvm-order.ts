@@ -1,58 +1,69 @@
 /** One prompt at one flat price, on the owner's chosen model: what data vending machines sell. */
 import { AppError } from "../base/errors.ts";
 import { firstByteTimeoutMs } from "../base/limits.ts";
-import { msat } from "../money/msat.ts";
-import { affordableOutputTokens, costOf, type ModelPrice } from "../pricing/quote.ts";
+import type { Msat } from "../money/msat.ts";
+import { costOf, type ModelPrice } from "../pricing/quote.ts";
 import { countInput } from "./chat-sale.ts";
 import { ChatTap } from "./chat-tap.ts";
+import { coveredPlaces } from "./covered-places.ts";
+import { flatCap, tooLongForPrice } from "./flat-cap.ts";
 import type { Model, Place } from "./model-directory.ts";
-import type { Delivery, Order } from "./order.ts";
+import type { Delivery, Order, OrderTerms } from "./order.ts";
 import { type ChatPlan, planChat, upstreamBody } from "./plan.ts";
 import type { UpstreamPulse } from "./upstream-pulse.ts";
 import { askInTurns, readAnswer } from "./upstream-turns.ts";
 
-export type DvmSettings = { model: string; priceMsat: bigint; maxOutputTokens: number; maxPromptCharacters: number };
+export type DvmSettings = { model: string; priceMsat: Msat; maxOutputTokens: number; maxPromptCharacters: number };
 
-/** With fewer an answer is a fragment. */
-const leastTokens = 64;
+/** What the shortest prompt is counted as. */
+const leastInputTokens = 16;
 
-/** @throws AppError `invalid_request` for a prompt that is longer than the flat price pays for. */
-export async function dvmOrder(prompt: string, settings: DvmSettings, model: Model, parts: { free: boolean; pulse: UpstreamPulse }): Promise<Order> {
-  if (prompt.length > settings.maxPromptCharacters) throw tooLong(settings.maxPromptCharacters);
-  const price: ModelPrice = { inputMsatPerMtok: 0n, outputMsatPerMtok: 0n, perMillion: { call: settings.priceMsat * 1_000_000n } };
+type DvmParts = {
+  /** Output tokens of a free call; undefined where this model has none. */
+  trialCap: number | undefined;
+  pulse: UpstreamPulse;
+};
+
+export function dvmPrice({ priceMsat }: DvmSettings): ModelPrice {
+  return { inputMsatPerMtok: 0n, outputMsatPerMtok: 0n, perMillion: { call: priceMsat * 1_000_000n } };
+}
+
+/** Whether the price pays for an answer to a short prompt; unknown while nobody can say what that costs. */
+export function dvmPays({ priceMsat, maxOutputTokens }: DvmSettings, { cost }: Model): boolean | undefined {
+  return cost && flatCap(priceMsat, leastInputTokens, maxOutputTokens, cost) !== undefined;
+}
+
+/** @throws AppError `rate_unknown`; `invalid_request` for a prompt that is longer than the owner allows, or than the price pays for. */
+export async function dvmOrder(prompt: string, settings: DvmSettings, model: Model, { trialCap, pulse }: DvmParts): Promise<Order> {
+  const { maxPromptCharacters: most, maxOutputTokens } = settings;
+  if (prompt.length > 2 * most || [...prompt].length > most) throw new AppError("invalid_request", `prompt is longer than ${most} characters.`, { param: "prompt" });
   const request = { model: model.id, messages: [{ role: "user", content: prompt }], stream: false, includeUsage: false, n: 1, body: {} };
-  const limits = { defaultOutputTokens: settings.maxOutputTokens, maxOutputTokens: settings.maxOutputTokens };
-  const plan = planChat(request, model, limits);
-  const cap = await paidCap(plan, settings);
+  const plan = planChat(request, model, { defaultOutputTokens: maxOutputTokens, maxOutputTokens });
+  if (model.cost === undefined) throw new AppError("rate_unknown", "What this model costs is not known while the price of bitcoin is not.", { retryable: true, retryAfterSeconds: 30 });
+  const { tokens: inputTokens } = await countInput(plan);
+  const cap = flatCap(settings.priceMsat, inputTokens, plan.cap, model.cost);
+  if (cap === undefined) throw tooLongForPrice("prompt");
   return {
-    endpoint: "dvm", model: model.id, price, rate: undefined, local: model.upstream.local, upstream: model.upstream, free: parts.free, dropped: [],
+    endpoint: "dvm", model: model.id, price: dvmPrice(settings), rate: undefined, local: model.upstream.local, upstream: model.upstream,
+    free: trialCap !== undefined, discounted: false, dropped: [],
     names: ["dvm", model.id, `${model.upstream.name}/${model.upstreamModelId}`],
     memo: `One answer of ${model.id}`,
     counts: { inputTokens: 0, outputTokens: 0 },
     question: { prompt },
-    deliver: (_price, free) => answerPrompt(plan, cap, settings.priceMsat, free, parts.pulse),
+    deliver: (agreed, free) => answerPrompt(plan, inputTokens, free ? Math.min(cap, trialCap ?? cap) : cap, agreed, free, pulse),
   };
 }
 
-/** As long as the owner allows, and never so long that it would cost the owner more than it brings. */
-async function paidCap(plan: ChatPlan, { priceMsat, maxPromptCharacters }: DvmSettings): Promise<number> {
-  const { cost } = plan.model;
-  if (cost === undefined) return plan.cap;
-  const cap = Math.min(plan.cap, affordableOutputTokens(msat(priceMsat), (await countInput(plan)).tokens, cost));
-  if (cap < Math.min(leastTokens, plan.cap)) throw tooLong(maxPromptCharacters);
-  return cap;
-}
-
-async function answerPrompt(plan: ChatPlan, cap: number, priceMsat: bigint, free: boolean, pulse: UpstreamPulse): Promise<Delivery> {
+async function answerPrompt(plan: ChatPlan, inputTokens: number, cap: number, agreed: OrderTerms, free: boolean, pulse: UpstreamPulse): Promise<Delivery> {
   const { model } = plan;
-  const { tokens: inputTokens } = await countInput(plan);
+  const priceMsat = costOf(agreed.counts, agreed.price);
   const turned = await askInTurns({
-    places: [model, ...model.standIns.filter((place) => costOf({ inputTokens, outputTokens: cap }, place.cost) <= priceMsat)],
+    kind: "chat", places: coveredPlaces(model, agreed.upstream, (cost) => costOf({ inputTokens, outputTokens: cap }, cost) <= priceMsat),
     clientGone: new AbortController().signal, pulse,
     send: (place, signal) => place.upstream.chat(upstreamBody({ ...plan, model: { ...model, ...place } }, cap), signal),
   });
   if (!turned.ok) throw turned.error;
-  const body = await readAnswer(turned.place, turned.answer, turned.stop, firstByteTimeoutMs).catch(() => undefined);
+  const body = await readAnswer(turned.place, turned.answer, turned.stop, { timeoutMs: firstByteTimeoutMs }).catch(() => undefined);
   return deliveryOf(body && new TextDecoder().decode(body), model.id, free, turned.place);
 }
 
@@ -70,13 +81,11 @@ function deliveryOf(text: string | undefined, model: string, free: boolean, { up
   };
 }
 
-/** Undefined where there is nothing to read. */
-function answerText(body: string): string | undefined {
-  const { choices } = JSON.parse(body) as { choices: { message?: { content?: unknown } }[] };
-  const content = choices[0]?.message?.content;
-  return typeof content === "string" && content.trim() !== "" ? content : undefined;
-}
+type Message = { content?: unknown; reasoning?: unknown; reasoning_content?: unknown };
 
-function tooLong(most: number): AppError {
-  return new AppError("invalid_request", `prompt is longer than the flat price pays for; at most ${most} characters, or use /v1/chat/completions.`, { param: "prompt" });
+/** Undefined where there is nothing to read. A model that only thought has still said something. */
+function answerText(body: string): string | undefined {
+  const { choices } = JSON.parse(body) as { choices: { message?: Message }[] };
+  const { content, reasoning, reasoning_content: thinking } = choices[0]?.message ?? {};
+  return [content, reasoning, thinking].find((part): part is string => typeof part === "string" && part.trim() !== "");
 }

@@ -17,6 +17,8 @@ import { type Ending, endCall } from "./call-end.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import { type ChatTerms, chatSale, countInput, decodeTerms, type InputCount, paidCap } from "./chat-sale.ts";
 import { ChatTap } from "./chat-tap.ts";
+import { coveredPlaces } from "./covered-places.ts";
+import { flatCap, isFlat, tooLongForPrice } from "./flat-cap.ts";
 import type { LoadBook } from "./load-book.ts";
 import type { ModelDirectory } from "./model-directory.ts";
 import { type CapLimits, type ChatPlan, droppedFields, planChat, upstreamBody } from "./plan.ts";
@@ -38,7 +40,7 @@ export type TrialOffer = { models: readonly string[]; maxOutputTokens: number };
 export type Estimate = { model: string; local: boolean; maxTokens: number | undefined; rate: BtcRate | undefined; leastMsat: Msat; expectedMsat: Msat; mostMsat: Msat; /** Until it would be begun. */ waitSeconds: number };
 
 /** Facts about what was quoted, for the body of a 402. */
-export type Quoted = { model: string; routedModel: string | undefined; local: boolean; /** Where tokens are sold. */ maxTokens: number | undefined; inputTokens: number | undefined };
+export type Quoted = { model: string; /** Whether the owner's discount is in the price. */ discounted: boolean; routedModel: string | undefined; local: boolean; /** Where tokens are sold. */ maxTokens: number | undefined; inputTokens: number | undefined };
 
 export type ChatAnswer =
   | { kind: "bill"; bill: Bill; quoted: Quoted }
@@ -59,6 +61,8 @@ export type ChatAnswer =
 type Call = {
   plan: ChatPlan; terms: ChatTerms; cap: number; reservation: Reservation; tap: ChatTap; clientGone: AbortSignal; stop: AbortController;
   likelyInputTokens: number;
+  /** When the upstream that serves it was asked. */
+  askedAtMs: number;
   /** Tells the book of loads. */
   over(): void;
 };
@@ -82,8 +86,10 @@ export class Gateway {
     this.#loads = parts.loads;
   }
 
-  #count(plan: ChatPlan): Promise<InputCount> {
-    return countInput(plan, this.#learnt.factors.percent(plan.model.id, plan.model.upstreamModelId));
+  async #plan(request: ChatRequest): Promise<{ plan: ChatPlan; input: InputCount }> {
+    const plan = planChat(request, this.#directory.get(request.model, "chat"), this.#limits);
+    const input = await countInput(plan, this.#learnt.factors.percent(plan.model.id, plan.model.upstreamModelId));
+    return { plan: withinFlatPrice(plan, input.tokens), input };
   }
 
   /**
@@ -91,22 +97,20 @@ export class Gateway {
    * @throws AppError `model_not_found`, `unsupported_field`, `invalid_request`, `upstream_unavailable`, and the till's.
    */
   async chat(callId: string, request: ChatRequest, asker: Asker, clientGone: AbortSignal): Promise<ChatAnswer> {
-    const plan = planChat(request, this.#directory.get(request.model, "chat"), this.#limits);
-    const input = await this.#count(plan);
+    const { plan, input } = await this.#plan(request);
     const opening = await this.#till.open(callId, asker, chatSale(plan, input, this.#trialCap(plan)));
     if (opening.kind === "bill") return { ...opening, quoted: quotedOf(plan, input.tokens) };
     if (opening.kind === "too_poor") return opening;
     const { reservation } = opening;
     const terms = decodeTerms(reservation.terms);
     const cap = paidCap(plan, terms, reservation.amountMsat);
-    const call = { plan, terms, cap, reservation, tap: new ChatTap(request.includeUsage), clientGone, stop: new AbortController(), likelyInputTokens: input.likely, over: this.#loads.begin(plan.model.upstream.name) };
+    const call = { plan, terms, cap, reservation, tap: new ChatTap(request.includeUsage), clientGone, stop: new AbortController(), likelyInputTokens: input.likely, askedAtMs: reservation.startedAtMs, over: this.#loads.begin(plan.model.upstream.name) };
     return this.#answer(call);
   }
 
   /** What a chat request would cost. Free, and nothing is made for it. @throws AppError as `chat` does before it asks for money. */
   async quote(request: ChatRequest): Promise<Estimate> {
-    const plan = planChat(request, this.#directory.get(request.model, "chat"), this.#limits);
-    const input = await this.#count(plan);
+    const { plan, input } = await this.#plan(request);
     const { quote } = chatSale(plan, input);
     const { price, id, rate } = plan.model;
     if (quote === undefined || price === undefined) throw rateUnknown();
@@ -153,11 +157,13 @@ export class Gateway {
   async #callUpstream(call: Call): Promise<UpstreamAnswer> {
     const { plan, clientGone } = call;
     const { model } = plan;
-    const { price, inputTokens } = call.terms;
-    const standIns = model.standIns.filter((place) => covers(price, place.cost, inputTokens));
+    const { price, inputTokens, upstream } = call.terms;
     const turned = await askInTurns({
-      places: [model, ...standIns], clientGone, pulse: this.#directory.pulse,
-      send: (place, signal) => place.upstream.chat(upstreamBody({ ...plan, model: { ...model, ...place } }, call.cap), signal),
+      kind: "chat", places: coveredPlaces(model, upstream, (cost) => covers(price, cost, inputTokens)), clientGone, pulse: this.#directory.pulse,
+      send: (place, signal) => {
+        call.askedAtMs = this.#clock.nowMs();
+        return place.upstream.chat(upstreamBody({ ...plan, model: { ...model, ...place } }, call.cap), signal);
+      },
     });
     call.plan = { ...plan, model: { ...model, ...turned.place } };
     if (turned.ok) {
@@ -173,7 +179,7 @@ export class Gateway {
   async #readBody(call: Call, answer: UpstreamAnswer): Promise<Uint8Array> {
     let body: Uint8Array | undefined;
     try {
-      body = await readAnswer(call.plan.model, answer, call.stop, firstByteTimeoutMs);
+      body = await readAnswer(call.plan.model, answer, call.stop, { timeoutMs: firstByteTimeoutMs });
     } catch (error) {
       if (call.clientGone.aborted) {
         this.#settle(call, "client_left");
@@ -202,7 +208,7 @@ export class Gateway {
 
   #settle(call: Call, ending: Ending): Settled {
     const { plan, tap, terms } = call;
-    const elapsedMs = this.#clock.nowMs() - call.reservation.startedAtMs;
+    const elapsedMs = this.#clock.nowMs() - call.askedAtMs;
     const { usage } = tap;
     if (usage.kind !== "reported" && ending === "completed") log.warn(`upstream.usage_${usage.kind}`, { upstream: plan.model.upstream.name, model: plan.model.id });
     if (usage.kind === "reported" && ending === "completed") this.#learnt.learn({ model: plan.model.id, choices: plan.request.n, terms: call.reservation.terms, elapsedMs, ...usage.usage });
@@ -223,9 +229,19 @@ export class Gateway {
   }
 }
 
+/** A call at a flat price is as long as the price pays for. @throws AppError `invalid_request`. */
+function withinFlatPrice(plan: ChatPlan, inputTokens: number): ChatPlan {
+  const { price, cost } = plan.model;
+  if (price === undefined || cost === undefined || !isFlat(price)) return plan;
+  const cap = flatCap(costOf({ inputTokens: 0, outputTokens: 0 }, price), inputTokens, plan.cap * plan.request.n, cost);
+  if (cap === undefined) throw tooLongForPrice("messages");
+  const each = Math.max(1, Math.floor(cap / plan.request.n));
+  return { ...plan, cap: each, leastCap: Math.min(plan.leastCap, each) };
+}
+
 function quotedOf(plan: ChatPlan, inputTokens: number): Quoted {
   const { model, request } = plan;
-  return { model: model.id, routedModel: request.model === "auto" ? model.id : undefined, local: model.upstream.local, maxTokens: plan.cap, inputTokens };
+  return { model: model.id, discounted: true, routedModel: request.model === "auto" ? model.id : undefined, local: model.upstream.local, maxTokens: plan.cap, inputTokens };
 }
 
 function rateUnknown(): AppError {

@@ -1,11 +1,11 @@
 /** Pictures as something to order: by the image, through any upstream that has OpenAI's images/generations. */
 import { AppError } from "../base/errors.ts";
-import { firstByteTimeoutMs } from "../base/limits.ts";
-import { covers, type ModelPrice } from "../pricing/quote.ts";
-import type { Model } from "./model-directory.ts";
+import { maxImageBytes } from "../base/limits.ts";
+import { isLocalUrl } from "../upstream/local-address.ts";
+import { makeInTurns, type Making, notMade } from "./made-in-turns.ts";
+import type { Model, Place } from "./model-directory.ts";
 import type { Delivery, Order } from "./order.ts";
 import type { UpstreamPulse } from "./upstream-pulse.ts";
-import { askInTurns, readAnswer } from "./upstream-turns.ts";
 
 export type ImageRequest = {
   prompt: string;
@@ -30,36 +30,39 @@ export function imageOrder(request: ImageRequest, model: Model, pulse: UpstreamP
   const fields = Object.fromEntries(named.filter((name) => passed.includes(name)).map((name) => [name, request.body[name]]));
   const { prompt, n } = request;
   return {
-    endpoint, model: model.id, price: model.price, rate: model.rate, local: model.upstream.local, upstream: model.upstream, free: false,
+    endpoint, model: model.id, price: model.price, rate: model.rate, local: model.upstream.local, upstream: model.upstream, free: false, discounted: true,
     names: [model.id, `${model.upstream.name}/${model.upstreamModelId}`],
     memo: `${model.id}, ${n} image${n === 1 ? "" : "s"}`,
     counts: { inputTokens: 0, outputTokens: 0, units: { image: n } },
-    question: { model: request.body.model, prompt, n, ...fields },
+    question: { model: request.body.model ?? undefined, prompt, n, ...fields },
     dropped: named.filter((name) => !passed.includes(name) && !refused.has(name)),
-    deliver: (price) => makeImages(model, { prompt, n, ...fields }, price, pulse),
+    deliver: (agreed) => makeImages({ prompt, n, ...fields }, { model, agreed, pulse, maxBytes: n * maxImageBytes }),
   };
 }
 
-/** Nobody's leaving ends it: what a cloud has begun it charges for. */
-async function makeImages(model: Model, fields: { n: number; [field: string]: unknown }, price: ModelPrice, pulse: UpstreamPulse): Promise<Delivery> {
-  const turned = await askInTurns({
-    places: [model, ...model.standIns.filter((place) => covers(price, place.cost, 0))],
-    clientGone: new AbortController().signal, pulse,
-    send: (place, signal) => place.upstream.post(endpoint, JSON.stringify({ model: place.upstreamModelId, ...fields }), signal),
-  });
-  if (!turned.ok) throw turned.error;
-  const body = await readAnswer(turned.place, turned.answer, turned.stop, firstByteTimeoutMs).catch(() => undefined);
-  const made = body && countImages(body);
-  if (!body || !made) throw new AppError("upstream_unavailable", "The model server sent no picture; nothing was charged.", { retryable: true, retryAfterSeconds: 5 });
-  const counts = { inputTokens: 0, outputTokens: 0, units: { image: Math.min(made, fields.n) } };
-  return { counts, contentType: "application/json", body, upstream: turned.place.upstream.name };
+async function makeImages(fields: { n: number; [field: string]: unknown }, making: Making): Promise<Delivery> {
+  const made = await makeInTurns(making, (place, signal) => place.upstream.post(endpoint, JSON.stringify({ model: place.upstreamModelId, ...fields, ...formatOf(place, fields) }), signal));
+  const images = made && countImages(made.body);
+  if (!made || !images) throw notMade("no picture");
+  const counts = { inputTokens: 0, outputTokens: 0, units: { image: Math.min(images, fields.n) } };
+  return { counts, contentType: "application/json", body: made.body, upstream: made.upstream };
+}
+
+/** A server at home would answer with an address that no buyer reaches. */
+function formatOf({ upstream }: Place, { response_format: asked }: Readonly<Record<string, unknown>>): object {
+  return upstream.local && (asked === undefined || asked === "url") ? { response_format: "b64_json" } : {};
+}
+
+function isPicture(one: { b64_json?: unknown; url?: unknown } | null): boolean {
+  if (typeof one?.b64_json === "string") return true;
+  return typeof one?.url === "string" && URL.canParse(one.url) && !isLocalUrl(one.url);
 }
 
 /** Undefined for what is no answer of this kind. */
 function countImages(body: Uint8Array): number | undefined {
   try {
     const { data } = JSON.parse(new TextDecoder().decode(body)) as { data?: unknown };
-    return Array.isArray(data) ? data.filter((one) => typeof one?.b64_json === "string" || typeof one?.url === "string").length : undefined;
+    return Array.isArray(data) ? data.filter(isPicture).length : undefined;
   } catch {
     return undefined;
   }

@@ -104,10 +104,14 @@ export class ModelDirectory {
   #priced({ id, entries }: Group): ModelForSale | undefined {
     const rate = this.#rate();
     const priced = entries.map((entry) => pricedAt(entry, rate, this.#discountPercent)).filter((one) => one !== undefined);
-    if (priced.length > 1) priced.sort((a, b) => Number(this.pulse.isCooling(a.upstream.name)) - Number(this.pulse.isCooling(b.upstream.name)) || compare(weightOf(a), weightOf(b)));
+    if (priced.length > 1) priced.sort((a, b) => Number(this.#isCooling(a)) - Number(this.#isCooling(b)) || compare(weightOf(a), weightOf(b)));
     const [first, ...others] = priced;
     // What nobody can say the cost of stands in for nothing.
     return first && { id, ...first, standIns: others.filter((one): one is Priced & { cost: ModelPrice } => one.cost !== undefined) };
+  }
+
+  #isCooling({ upstream, kind }: Priced): boolean {
+    return this.pulse.isCooling(upstream.name, kind);
   }
 
   health(): UpstreamHealth[] {
@@ -141,7 +145,7 @@ export class ModelDirectory {
     for (const { upstream, models, healthy } of this.#listings)
       for (const model of healthy ? models : []) {
         const listed = this.#priceOf(upstream, model);
-        const kind = listed?.kind ?? (model.modality === undefined || model.modality === "chat" ? "chat" : "other");
+        const kind = kindOf(model, listed?.kind ?? "chat");
         if (!listed || kind === "other") continue;
         // Ollama lists `tiny:latest` and everybody asks for `tiny`.
         const name = model.id.replace(/:latest$/, "");
@@ -194,6 +198,11 @@ function pricedAt({ kind, upstream, upstreamModelId, price: listed, cost: paid, 
   const price = priceAt(listed, rate, discountPercent);
   if (price === undefined) return undefined;
   return { kind, upstream, upstreamModelId, price, cost: priceAt(paid, rate), rate: listed.kind === "usd" ? rate : undefined, createdS, maxInputTokens, maxOutputTokens };
+}
+
+/** What its own server does not call a chat model is not sold as one. */
+function kindOf({ modality }: UpstreamModel, kind: ModelKind): ModelKind {
+  return kind === "chat" && modality !== undefined && modality !== "chat" ? "other" : kind;
 }
 
 /** The server's own word counts before the public table. */

@@ -39,7 +39,7 @@ export class OrderDesk {
     const over = order.upstream && this.#loads.begin(order.upstream.name);
     try {
       if (clientGone.aborted) throw new AppError("client_left", "The client left.");
-      return await order.deliver(decodeOrderTerms(reservation.terms).price, reservation.free);
+      return await order.deliver(decodeOrderTerms(reservation.terms), reservation.free);
     } catch (error) {
       this.#till.settle(reservation, { act: "void", reason: clientGone.aborted ? "client_left" : "upstream_failed" });
       throw error;
@@ -64,15 +64,16 @@ export class OrderDesk {
 
 function endOf(order: Order, delivery: Delivery, { terms }: Reservation) {
   const { inputTokens, outputTokens } = delivery.tokens ?? delivery.counts;
+  const upstreamCostMicros = delivery.tokens?.costMicros;
   return {
     act: "post" as const,
     costMsat: costOf(delivery.counts, decodeOrderTerms(terms).price),
-    record: { endpoint: order.endpoint, model: order.model, upstream: delivery.upstream, ending: "completed", inputTokens, outputTokens, estimated: false },
+    record: { endpoint: order.endpoint, model: order.model, upstream: delivery.upstream, ending: "completed", inputTokens, outputTokens, estimated: false, upstreamCostMicros },
   };
 }
 
-function quotedOf({ model, local }: Order): Quoted {
-  return { model, local, routedModel: undefined, maxTokens: undefined, inputTokens: undefined };
+function quotedOf({ model, local, discounted }: Order): Quoted {
+  return { model, local, discounted, routedModel: undefined, maxTokens: undefined, inputTokens: undefined };
 }
 
 function toBytes(body: Uint8Array | string): Uint8Array {

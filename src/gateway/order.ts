@@ -3,6 +3,7 @@ import { sha256, toHex } from "../base/bytes.ts";
 import { canonicalText } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import { type Counts, costOf, type ModelPrice } from "../pricing/quote.ts";
+import type { Usage } from "../upstream/usage.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import type { BtcRate } from "../pricing/rate.ts";
 import { type PriceText, priceFromText, priceToText } from "./price-terms.ts";
@@ -15,7 +16,7 @@ export type Delivery = {
   /** Who made it, for the owner's log. */
   upstream: string;
   /** For the log only, where tokens are not what is sold. */
-  tokens?: { inputTokens: number; outputTokens: number };
+  tokens?: Usage;
 };
 
 export type Order = {
@@ -37,17 +38,19 @@ export type Order = {
   question: object;
   /** Whether a stranger may have it as a free call. */
   free: boolean;
+  /** Whether the owner's discount is in the price. */
+  discounted: boolean;
   /** The buyer's fields that went nowhere. */
   dropped: readonly string[];
   /** @param free Given as a free call. @throws AppError when nothing was made: then nothing is charged. */
-  deliver(price: ModelPrice, free: boolean): Promise<Delivery>;
+  deliver(agreed: OrderTerms, free: boolean): Promise<Delivery>;
 };
 
-export type OrderTerms = { order: string; model: string; price: ModelPrice; counts: Counts; centsPerBtc: bigint | undefined };
+export type OrderTerms = { order: string; model: string; /** Whose price was quoted. */ upstream: string | undefined; price: ModelPrice; counts: Counts; centsPerBtc: bigint | undefined };
 
 export function orderSale(order: Order): Sale {
-  const { endpoint, model, price, counts, rate } = order;
-  const quote = price && quoteAt({ order: endpoint, model, price, counts, centsPerBtc: rate?.centsPerBtc });
+  const { endpoint, model, upstream, price, counts, rate } = order;
+  const quote = price && quoteAt({ order: endpoint, model, upstream: upstream?.name, price, counts, centsPerBtc: rate?.centsPerBtc });
   return {
     fingerprint: () => toHex(sha256(canonicalText({ route: endpoint, ...order.question }))),
     names: order.names,
@@ -70,12 +73,12 @@ function quoteAtTerms({ endpoint, model, counts }: Order, pinned: string): Quote
   return terms.order === endpoint && terms.model === model ? quoteAt({ ...terms, counts }) : undefined;
 }
 
-function encodeOrderTerms({ order, model, price, counts, centsPerBtc }: OrderTerms): string {
-  return JSON.stringify({ order, model, ...priceToText(price), counts, ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }) });
+function encodeOrderTerms({ order, model, upstream, price, counts, centsPerBtc }: OrderTerms): string {
+  return JSON.stringify({ order, model, upstream, ...priceToText(price), counts, ...(centsPerBtc !== undefined && { usd_cents_per_btc: String(centsPerBtc) }) });
 }
 
 export function decodeOrderTerms(text: string): OrderTerms {
-  const terms = JSON.parse(text) as PriceText & { order: string; model: string; counts: Counts; usd_cents_per_btc?: string };
-  const { order, model, counts, usd_cents_per_btc: cents } = terms;
-  return { order, model, counts, price: priceFromText(terms), centsPerBtc: cents === undefined ? undefined : BigInt(cents) };
+  const terms = JSON.parse(text) as PriceText & { order: string; model: string; upstream?: string; counts: Counts; usd_cents_per_btc?: string };
+  const { order, model, upstream, counts, usd_cents_per_btc: cents } = terms;
+  return { order, model, upstream, counts, price: priceFromText(terms), centsPerBtc: cents === undefined ? undefined : BigInt(cents) };
 }

@@ -13,12 +13,12 @@ export type SearchParts = { engine: SearchEngine; price: ModelPrice | undefined;
 export function searchOrder(query: SearchQuery, parts: SearchParts): Order {
   const { engine, price, rate } = parts;
   return {
-    endpoint, model: "web-search", price, rate, local: engine.local, upstream: undefined, free: false, dropped: parts.dropped,
+    endpoint, model: "web-search", price, rate, local: engine.local, upstream: undefined, free: false, discounted: true, dropped: parts.dropped,
     names: ["web-search"],
     memo: "One web search",
     counts,
     question: { ...query },
-    deliver: (agreed) => find(query, costOf(counts, agreed), parts),
+    deliver: (agreed) => find(query, costOf(counts, agreed.price), parts),
   };
 }
 

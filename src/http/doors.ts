@@ -7,6 +7,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { ModelDirectory } from "../gateway/model-directory.ts";
 import { clientAddress, type TrustedProxies } from "./client-address.ts";
 import { errorResponse } from "./errors.ts";
+import { allowedMethods } from "./methods.ts";
 import { corsHeaders, preflightHeaders, type PublicContext } from "./public-context.ts";
 import { type BalanceParts, balanceRoutes } from "./routes/balance.ts";
 import { chatRoutes } from "./routes/chat.ts";
@@ -65,7 +66,7 @@ export function publicApp(parts: PublicParts) {
   const withId = () => ({ ...corsHeaders, "x-request-id": context.newCallId() });
   const app = new Elysia({ normalize: false })
     .onRequest(({ request }) => (request.method === "OPTIONS" ? new Response(null, { status: 204, headers: preflightHeaders }) : undefined))
-    .onError(({ code, error }) => errorResponse(code === "NOT_FOUND" ? noSuchPath() : error, context.newCallId(), corsHeaders))
+    .onError(({ code, error, request }) => (code === "NOT_FOUND" ? nothingHere(request, context.newCallId()) : errorResponse(error, context.newCallId(), corsHeaders)))
     .get("/healthz", () => Response.json({ status: "ok" }, { headers: { ...withId(), "Cache-Control": "no-store" } }))
     .get("/", () => new Response(frontText, { headers: { ...withId(), "Content-Type": "text/plain; charset=utf-8" } }))
     .use(chatRoutes(parts.gateway, parts.setting, context))
@@ -91,6 +92,13 @@ export function ownerApp(parts: OwnerParts) {
   return new Elysia({ normalize: false })
     .onError(({ code, error }) => errorResponse(code === "NOT_FOUND" ? noSuchPath() : error, parts.newRequestId()))
     .use(ownerRoutes(parts));
+}
+
+/** Either there is no such path, or it has other methods. */
+function nothingHere(request: Request, id: string): Response {
+  const methods = allowedMethods(new URL(request.url).pathname);
+  if (methods.length === 0) return errorResponse(noSuchPath(), id, corsHeaders);
+  return errorResponse(new AppError("method_not_allowed", `This path answers ${methods.join(", ")}.`), id, { ...corsHeaders, Allow: methods.join(", ") });
 }
 
 function noSuchPath(): AppError {

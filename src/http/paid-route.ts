@@ -9,9 +9,15 @@ import { readAsker } from "./asker.ts";
 import { billResponse, callFacts, type ChallengeSetting, tooPoorResponse, wantsProblem } from "./challenge-body.ts";
 import { errorResponse } from "./errors.ts";
 import { parseJsonObject, readText } from "./json-body.ts";
+import { allowedMethods } from "./methods.ts";
 import type { PublicContext } from "./public-context.ts";
 
+/** Reads a body and lends it. */
+export type BodyReader = <Result>(request: Request, use: (body: Record<string, unknown>) => Promise<Result>) => Promise<Result>;
+
 export type PaidRoute = {
+  /** JSON where nothing is said. */
+  withBody?: BodyReader;
   take(callId: string, body: Record<string, unknown>, asker: Asker, clientGone: AbortSignal): Promise<ChatAnswer>;
   /** The bill of the least that is sold here. */
   probe(asker: Asker): Promise<ChatAnswer>;
@@ -24,7 +30,8 @@ export async function answerPaid(route: PaidRoute, request: Request, setting: Ch
   try {
     return respond(await ask(route, id, request, context.addressOf(request)), setting, context, request, id);
   } catch (error) {
-    return errorResponse(error, id, context.headers);
+    const allow: Record<string, string> = error instanceof AppError && error.code === "method_not_allowed" ? { Allow: allowedMethods(new URL(request.url).pathname).join(", ") } : {};
+    return errorResponse(error, id, { ...context.headers, ...allow });
   }
 }
 
@@ -36,19 +43,25 @@ async function ask(route: PaidRoute, id: string, request: Request, address: () =
     if (asker !== undefined && isStranger(asker)) return route.probe(asker);
     throw new AppError("method_not_allowed", "Send this request with POST.");
   }
+  return (route.withBody ?? withJson)(request, async (body) => {
+    const asker = readAsker(request, address, body);
+    if (isStranger(asker) && Object.keys(body).length === 0) return route.probe(asker);
+    return route.take(id, body, asker, request.signal);
+  });
+}
+
+async function withJson<Result>(request: Request, use: (body: Record<string, unknown>) => Promise<Result>): Promise<Result> {
   const text = await readText(request);
-  const body = text.trim() === "" ? {} : parseJsonObject(text);
-  const asker = readAsker(request, address, body);
-  if (isStranger(asker) && Object.keys(body).length === 0) return route.probe(asker);
-  return route.take(id, body, asker, request.signal);
+  return use(text.trim() === "" ? {} : parseJsonObject(text));
 }
 
 function respond(answer: ChatAnswer, setting: ChallengeSetting, context: PublicContext, request: Request, id: string): Response {
   const headers = { ...context.headers, "x-request-id": id };
   switch (answer.kind) {
     case "bill": {
-      const routed = answer.quoted.routedModel !== undefined && { "X-Route-Model": answer.quoted.routedModel };
-      return billResponse(answer.bill, callFacts(answer.quoted), { setting, nowMs: context.nowMs(), headers: { ...headers, ...routed }, asProblem: wantsProblem(request) });
+      const routed = answer.quoted.routedModel !== undefined && { "X-Route-Model": headerText(answer.quoted.routedModel) };
+      const told = answer.quoted.discounted ? setting : { ...setting, discountPercent: 0 };
+      return billResponse(answer.bill, callFacts(answer.quoted), { setting: told, nowMs: context.nowMs(), headers: { ...headers, ...routed }, asProblem: wantsProblem(request) });
     }
     case "too_poor":
       return tooPoorResponse(answer, headers);
@@ -72,6 +85,11 @@ function answerHeaders(answer: PaidAnswer): Record<string, string> {
     ...(answer.dropped.length > 0 && { "x-hearth-dropped": droppedText(answer.dropped) }),
     ...(receipt && { "Payment-Receipt": paymentReceipt(receipt) }),
   };
+}
+
+/** Header values are Latin letters; others are written as URLs write them. */
+function headerText(text: string): string {
+  return /^[\x20-\x7e]*$/.test(text) ? text : encodeURIComponent(text);
 }
 
 /** Names come from a stranger and go into a header: plain, short, and not all of five thousand. */

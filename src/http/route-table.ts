@@ -24,6 +24,8 @@ export type Route = {
   /** Paid routes only: whether what is charged is what was quoted, or what was used of it. */
   quoteType?: "deterministic" | "estimated with reconciliation";
   streaming?: boolean;
+  /** The request is multipart/form-data with a file. */
+  form?: true;
   /** Not under the prefixes: exactly this path. */
   absolute?: true;
 };
@@ -32,6 +34,9 @@ export const routeTable: readonly Route[] = [
   { method: "POST", path: "/chat/completions", kind: "paid", summary: "OpenAI's chat completions, streamed and not", sells: "chat", quoteType: "estimated with reconciliation", streaming: true },
   { method: "POST", path: "/chat/completions/:model", kind: "paid", summary: "The same with the model in the path", sells: "chat", quoteType: "estimated with reconciliation", streaming: true },
   { method: "POST", path: "/images/generations", kind: "paid", summary: "OpenAI's images, by the image", sells: "image", quoteType: "deterministic" },
+  { method: "POST", path: "/audio/speech", kind: "paid", summary: "OpenAI's speech, by the character", sells: "speech", quoteType: "deterministic" },
+  { method: "POST", path: "/audio/transcriptions", kind: "paid", summary: "OpenAI's transcriptions, by the second", sells: "transcription", quoteType: "deterministic", form: true },
+  { method: "POST", path: "/audio/translations", kind: "paid", summary: "The same into English", sells: "transcription", quoteType: "deterministic", form: true },
   { method: "POST", path: "/data/web/search", kind: "paid", summary: "Web search, by the call", sells: "search", quoteType: "deterministic" },
   { method: "POST", path: "/api/dvm", kind: "paid", summary: "One prompt at one flat price", sells: "dvm", quoteType: "deterministic", absolute: true },
   { method: "GET", path: "/models", kind: "free", summary: "Models for sale with their prices, in OpenAI's list" },

@@ -4,9 +4,14 @@
  */
 import type { Msat } from "../money/msat.ts";
 
-export type Network = "mainnet" | "testnet" | "signet" | "regtest" | "simnet" | "sandbox";
+export type Network = "mainnet" | "testnet" | "testnet4" | "signet" | "regtest" | "simnet" | "sandbox";
 
 export type NodeStatus = { network: Network; publicKey: string; alias: string };
+
+/** What the owner has to know of a node. `what` is a sentence with what to do. */
+export type NodeCondition =
+  | { kind: "ready" }
+  | { kind: "locked" | "starting" | "syncing" | "unreachable" | "refused"; what: string };
 
 export type NewInvoice = { paymentHash: string; bolt11: string; expiresAtMs: number };
 
@@ -43,4 +48,21 @@ export interface Node {
 
   /** @throws AppError `node_unavailable`. */
   status(): Promise<NodeStatus>;
+}
+
+/** A node that can say how it is. Never throws. */
+export interface Diagnosable {
+  condition(): Promise<NodeCondition>;
+}
+
+/** A node that knows how much it can still be paid. */
+export interface Liquid {
+  /** Over all channels together; a single payment may find less. @throws AppError `node_unavailable`. */
+  receivableMsat(): Promise<Msat>;
+}
+
+/** A node that can be rid of invoices nobody can pay any more. */
+export interface Cleanable {
+  /** @throws AppError `node_unavailable`, also where its version cannot. */
+  discardInvoice(paymentHash: string): Promise<void>;
 }

@@ -26,7 +26,9 @@ export function priceAndCost(config: PriceSettings, snapshot: Snapshot, upstream
   if (price === undefined) return undefined;
   const row = bestRow(config, snapshot, upstream, modelId, listed);
   const usd = publicPrice(row, 0);
-  const kind = kindSoldBy(price) ?? (row && kindOfMode(row.mode));
+  const made = row && kindOfMode(row.mode);
+  // Pictures and sound at a price of tokens, or of the call, would be given away: nobody counts their tokens beforehand.
+  const kind = kindSoldBy(price) ?? (made === undefined || made === "chat" ? made : "other");
   return { price, cost: usd ?? (upstream.local ? nothing : price), kind, maxInputTokens: row?.maxIn, maxOutputTokens: row?.maxOut };
 }
 
@@ -73,17 +75,44 @@ function publicRow(config: PriceSettings, snapshot: Snapshot, upstream: Upstream
   const ids = [modelId, modelId.replace(/^models\//, "")].map((name) => `${provider}/${name}`);
   const own = ids.find((id) => Object.hasOwn(snapshot.models, id));
   const row = own === undefined ? undefined : snapshot.models[own];
-  return row === undefined || kindOfMode(row.mode) === "image" ? withDearestImage(snapshot, ids, row) : row;
+  if (row !== undefined && (row.perImage !== undefined || kindOfMode(row.mode) !== "image")) return row;
+  const perImage = dearestImage(snapshot, ids);
+  return perImage === undefined ? row : { mode: "image_generation", perImage };
 }
 
-/** Pictures are listed by size and quality (`openai/high/1024-x-1024/gpt-image-1`): what a buyer asks for costs at most the dearest. */
-function withDearestImage(snapshot: Snapshot, ids: readonly string[], row: PriceRow | undefined): PriceRow | undefined {
-  if (row?.perImage !== undefined) return row;
-  const [provider, ...rest] = ids.at(-1)!.split("/");
-  const ending = `/${rest.join("/")}`;
-  const variants = Object.entries(snapshot.models).filter(([id, one]) => one.perImage !== undefined && id.startsWith(`${provider}/`) && id.endsWith(ending));
-  const dearest = Math.max(...variants.map(([, one]) => one.perImage!));
-  return variants.length === 0 ? row : { mode: "image_generation", perImage: dearest };
+type Variants = { dearest: number; qualities: Set<string> };
+const variantsOf = new WeakMap<Snapshot, Map<string, Variants>>();
+
+/**
+ * Pictures are listed by size and quality (`openai/high/1024-x-1024/gpt-image-1`): what a buyer asks for costs at most the dearest. Where
+ * the table knows lesser qualities and no high one, nobody knows what that costs.
+ */
+function dearestImage(snapshot: Snapshot, ids: readonly string[]): number | undefined {
+  const variants = variantsOf.get(snapshot) ?? readVariants(snapshot);
+  variantsOf.set(snapshot, variants);
+  const found = ids.map((id) => variants.get(id)).find((one) => one !== undefined);
+  if (found === undefined) return undefined;
+  const { dearest, qualities } = found;
+  const lesser = qualities.has("low") || qualities.has("medium") || qualities.has("standard");
+  return lesser && !qualities.has("high") && !qualities.has("hd") ? undefined : dearest;
+}
+
+/** By `provider/model`. Read once: a list of three hundred models would walk through the table three hundred times. */
+function readVariants({ models }: Snapshot): Map<string, Variants> {
+  const all = new Map<string, Variants>();
+  for (const [id, { perImage }] of Object.entries(models)) {
+    const [provider, ...parts] = id.split("/");
+    if (perImage === undefined || parts.length < 2) continue;
+    // The model itself may have slashes in its name: every ending is one it may be asked by.
+    for (let from = 1; from < parts.length; from++) {
+      const name = `${provider}/${parts.slice(from).join("/")}`;
+      const known = all.get(name) ?? { dearest: 0, qualities: new Set<string>() };
+      known.dearest = Math.max(known.dearest, perImage);
+      known.qualities.add(parts[0]!);
+      all.set(name, known);
+    }
+  }
+  return all;
 }
 
 export function toListPrice(price: PriceConfig): ListPrice {

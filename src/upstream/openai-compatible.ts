@@ -1,6 +1,6 @@
 /** Any server that speaks OpenAI's API: Ollama, llama.cpp, vLLM, LM Studio, OpenAI itself and most clouds. */
 import { AppError } from "../base/errors.ts";
-import { maxAnswerBytes, modelListTimeoutMs } from "../base/limits.ts";
+import { maxModelListBytes, modelListTimeoutMs } from "../base/limits.ts";
 import { describeError } from "../base/log.ts";
 import { readBounded } from "../base/read-bounded.ts";
 import type { ServerKind } from "../config/providers.ts";
@@ -28,7 +28,7 @@ function unavailable(name: string, why: string, cause?: unknown): AppError {
 
 export function openAiCompatible(options: OpenAiCompatibleOptions): Upstream {
   const base = options.url.replace(/\/+$/, "");
-  const headers: Record<string, string> = { "content-type": "application/json", "accept-encoding": "identity" };
+  const headers: Record<string, string> = { "accept-encoding": "identity" };
   if (options.key) headers.authorization = `Bearer ${options.key}`;
   const local = isLocalUrl(base);
   const known = profileOf(base, options.profile);
@@ -57,9 +57,7 @@ async function listModels(name: string, url: string, headers: Record<string, str
   try {
     const answer = await fetch(url, { headers, redirect: "error", signal: AbortSignal.timeout(modelListTimeoutMs) });
     if (!answer.ok) throw unavailable(name, `answered its model list with ${answer.status}`);
-    const text = await answer.text();
-    if (text.length > maxAnswerBytes) throw unavailable(name, "sent an endless model list");
-    return parseModelList(text);
+    return parseModelList(new TextDecoder().decode(await readBounded(answer.body ?? new Blob([]).stream(), maxModelListBytes)));
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw unavailable(name, `gave no model list (${describeError(error)})`, error);
@@ -71,11 +69,11 @@ async function modelDetails({ name }: Profile, base: string, headers: Record<str
   return name === "lmstudio" ? listModels(name, new URL("/api/v0/models", base).href, headers).catch(() => []) : [];
 }
 
-async function post(name: string, url: string, headers: Record<string, string>, body: string, signal: AbortSignal): Promise<UpstreamAnswer> {
+async function post(name: string, url: string, headers: Record<string, string>, body: string | FormData, signal: AbortSignal): Promise<UpstreamAnswer> {
   try {
     const answer = await fetch(url, {
       method: "POST",
-      headers,
+      headers: typeof body === "string" ? { ...headers, "content-type": "application/json" } : headers,
       body,
       // A redirect would carry the prompt, and the key, to a place the owner did not name.
       redirect: "manual",
@@ -90,7 +88,8 @@ async function post(name: string, url: string, headers: Record<string, string>, 
 }
 
 function toAnswer(answer: Response): UpstreamAnswer {
-  const declaredBytes = Number(answer.headers.get("content-length") ?? Number.NaN);
+  // A length is the wire's: what was compressed may be a thousand times as long.
+  const declaredBytes = answer.headers.has("content-encoding") ? Number.NaN : Number(answer.headers.get("content-length") ?? Number.NaN);
   return {
     status: answer.status,
     contentType: answer.headers.get("content-type") ?? "",

@@ -79,11 +79,22 @@ async function ask(name: string, url: string, init: RequestInit | undefined): Pr
     const answer = await fetch(url, { ...init, redirect: "error", signal: AbortSignal.timeout(searchTimeoutMs) });
     if (answer.status === 401 || answer.status === 402 || answer.status === 403) log.error("upstream.refuses_the_owner", { upstream: name, status: answer.status });
     else if (!answer.ok) log.warn("upstream.error", { upstream: name, status: answer.status });
+    if (answer.status === 400 || answer.status === 422) throw new AppError("invalid_request", "The search engine refused the query.", { param: "query" });
     if (!answer.ok) throw unavailable();
-    return JSON.parse(new TextDecoder().decode(await readBounded(answer.body ?? new Blob([]).stream(), maxSearchAnswerBytes)));
+    return parseAnswer(name, new TextDecoder().decode(await readBounded(answer.body ?? new Blob([]).stream(), maxSearchAnswerBytes)));
   } catch (error) {
     if (error instanceof AppError) throw error;
     log.warn("upstream.error", { upstream: name, reason: describeError(error) });
+    throw unavailable();
+  }
+}
+
+/** What it says instead of JSON may hold the query, which is nobody's to log. */
+function parseAnswer(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    log.warn("upstream.error", { upstream: name, reason: "no JSON" });
     throw unavailable();
   }
 }

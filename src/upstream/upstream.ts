@@ -43,6 +43,6 @@ export interface Upstream {
    * the signal's reason when `signal` fired.
    */
   chat(body: string, signal: AbortSignal): Promise<UpstreamAnswer>;
-  /** The same for another route of its API, e.g. `images/generations`. */
-  post(path: string, body: string, signal: AbortSignal): Promise<UpstreamAnswer>;
+  /** The same for another route of its API, e.g. `images/generations`; a form goes as multipart. */
+  post(path: string, body: string | FormData, signal: AbortSignal): Promise<UpstreamAnswer>;
 }

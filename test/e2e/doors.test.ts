@@ -222,15 +222,15 @@ describe("Hearth does not start", () => {
   });
 
   const wrong: [what: string, env: Record<string, string>, config: string | undefined, says: RegExp][] = [
-    ["a port that is no number", { HEARTH_PORT: "http" }, undefined, /port.*"http".*number/],
-    ["a port above 65535", { HEARTH_OWNER_PORT: "70000" }, undefined, /owner_port.*70000.*65535/],
+    ["a port that is no number", { HEARTH_PORT: "http" }, undefined, /HEARTH_PORT is "http".*port from 0 to 65535/],
+    ["a port above 65535", { HEARTH_OWNER_PORT: "70000" }, undefined, /HEARTH_OWNER_PORT is "70000".*65535/],
     ["a key nobody knows", {}, "prot = 1\n", /"?prot"?/],
     ["a key nobody knows in a price", {}, "[prices.default]\ninput_sats_per_mtok = 1\noutput_sats_per_mtok = 1\nfee = 2\n", /prices\.default.*fee/],
     ["a price that is no number", {}, '[prices.default]\ninput_sats_per_mtok = "cheap"\noutput_sats_per_mtok = 1\n', /prices\.default\.input_sats_per_mtok.*"cheap"/],
     ["TOML that is none", {}, "port = = 1\n", /hearth\.toml.*TOML/],
-    ["an upstream that is no URL", { HEARTH_UPSTREAM_URL: "ollama" }, undefined, /upstreams\.0\.url.*"ollama".*http:\/\/127\.0\.0\.1:11434\/v1/],
+    ["an upstream that is no URL", { HEARTH_UPSTREAM_URL: "ollama" }, undefined, /HEARTH_UPSTREAM_URL.*"ollama".*http:\/\/127\.0\.0\.1:11434\/v1/],
     ["two upstreams of one name", {}, '[[upstreams]]\nname = "a"\nurl = "http://127.0.0.1:1/v1"\n[[upstreams]]\nname = "a"\nurl = "http://127.0.0.1:2/v1"\n', /upstreams.*"a" twice.*name of its own/],
-    ["a node that there is not", { HEARTH_NODE: "lnd-of-my-dreams" }, undefined, /node.*"lnd-of-my-dreams".*sandbox/],
+    ["a node that there is not", { HEARTH_NODE: "lnd-of-my-dreams" }, undefined, /HEARTH_NODE is "lnd-of-my-dreams".*sandbox/],
     ["a settings file that is not there", { HEARTH_CONFIG: "/nowhere/hearth.toml" }, undefined, /HEARTH_CONFIG.*\/nowhere\/hearth\.toml.*does not exist/],
   ];
   for (const [what, env, config, says] of wrong)
@@ -242,7 +242,7 @@ describe("Hearth does not start", () => {
 
   test("with a wrong setting beside a secret: the secret is not shown", async () => {
     const { output } = await refusedStart({}, '[[upstreams]]\nname = "a"\nurl = "http://127.0.0.1:1/v1"\nkey = ["sk-not-to-be-shown"]\n');
-    expect(output).toContain("upstreams.0.key");
+    expect(output).toContain("upstreams.a.key");
     expect(output).not.toContain("sk-not-to-be-shown");
   });
 

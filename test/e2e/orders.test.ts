@@ -35,7 +35,7 @@ describe("pictures", () => {
     const answer = await send(images, { ...draw, n: 3, size: "1024x1024", user: "me", sparkle: 1 }, { authorization: credential });
     expect({ status: answer.status, cost: answer.headers.get("x-hearth-cost-msat"), dropped: answer.headers.get("x-hearth-dropped") }).toEqual({ status: 200, cost: "63000", dropped: "sparkle" });
     expect(((await answer.json()) as { data: unknown[] }).data).toEqual(Array.from({ length: 3 }, () => ({ b64_json: picture })));
-    expect(upstream.asked.at(-1)).toEqual({ model: "painter", prompt: draw.prompt, n: 3, size: "1024x1024" });
+    expect(upstream.asked.at(-1)).toEqual({ model: "painter", prompt: draw.prompt, n: 3, size: "1024x1024", response_format: "b64_json" });
     await until("the call is posted", () => lastCall()?.endpoint === "images/generations" && lastCall()?.charged_msat === 63_000n);
     expect(JSON.parse(lastCall()!.terms)).toMatchObject({ order: "images/generations", model: "painter", msat_per_million: { image: "21000000000" }, counts: { units: { image: 3 } } });
   });

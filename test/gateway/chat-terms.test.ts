@@ -39,14 +39,14 @@ describe("terms read back are the terms written", () => {
     // The ceiling of the vast price would be more than there is; its terms are what counts here.
     const chat = plan(offer.price === vast ? { ...offer, body: { max_tokens: 1 } } : offer);
     const terms = decodeTerms(chatSale(chat, counted(inputTokens)).quote!.terms);
-    expect(terms).toEqual({ model: chat.model.id, price: chat.model.price!, centsPerBtc: offer.centsPerBtc, inputTokens, cap: chat.cap });
+    expect(terms).toEqual({ model: chat.model.id, upstream: "attic", price: chat.model.price!, centsPerBtc: offer.centsPerBtc, inputTokens, cap: chat.cap });
     expect(terms).toMatchObject(read);
   });
 
   test("they hold what an owner reads in the log: price, rate, model and counts by name, and no amount as a float", () => {
     const text = chatSale(plan({ price: tiered, centsPerBtc: 9_712_345n }), counted(12)).quote!.terms;
     expect(JSON.parse(text)).toEqual({
-      input_msat_per_mtok: "200000", output_msat_per_mtok: "800000", input_tokens: 12, cap: 2_048, model: "qwen",
+      input_msat_per_mtok: "200000", output_msat_per_mtok: "800000", input_tokens: 12, cap: 2_048, model: "qwen", upstream: "attic",
       above: { tokens: 200_000, input_msat_per_mtok: "400000", output_msat_per_mtok: "1200000" }, usd_cents_per_btc: "9712345",
     });
   });

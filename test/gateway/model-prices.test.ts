@@ -51,11 +51,11 @@ test("after a failure the dearer one serves and sets the price; when all have fa
   const models = await directory({ dear: { price: sats(9n), cost: sats(0n) }, cheap: { price: sats(1n), cost: sats(0n) } }, () => undefined);
   const serving = () => models.find("m")?.upstream.name;
   expect(serving()).toBe("cheap");
-  models.pulse.failed("cheap", false);
+  models.pulse.failed("cheap", "chat", false);
   expect(serving()).toBe("dear");
-  models.pulse.failed("dear", false);
+  models.pulse.failed("dear", "chat", false);
   expect(serving()).toBe("cheap");
-  models.pulse.answered("dear");
+  models.pulse.answered("dear", "chat");
   expect(serving()).toBe("dear");
 });
 

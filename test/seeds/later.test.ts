@@ -14,8 +14,6 @@ const bid = `${task}/quotes/q_1`;
 const later: Later[] = [
   { from: "402ai", snippet: "responses", method: "POST", path: "/api/v1/responses", body: { model: "gpt-4o-mini", input: "hello" } },
   { from: "402ai", snippet: "embeddings", method: "POST", path: "/api/v1/embeddings", body: { model: "text-embedding-3-small", input: "hello" } },
-  { from: "402ai", snippet: "speech", method: "POST", path: "/api/v1/audio/speech", body: { model: "tts-1", input: "hello", voice: "alloy" } },
-  { from: "402ai", snippet: "transcription", method: "POST", path: "/api/v1/audio/transcriptions" },
   { from: "402ai", snippet: "video", method: "POST", path: "/api/v1/video/generations", body: { prompt: "A neon bitcoin logo" } },
   { from: "402ai", snippet: "topup page", method: "GET", path: "/topup" },
   { from: "402ai", snippet: "create a task", method: "POST", path: "/api/v1/ai-for-hire/tasks", body: { title: "Summarize this PDF", budget_sats: 500 } },

@@ -123,5 +123,5 @@ test("402ai's picture: billed, then made for the L402 header its comment names",
   const authorized = image.replace("-d '", '-H "Authorization: L402 $MACAROON:$PREIMAGE" \\\n  -d \'');
   const made = readPrinted(await shell.run(authorized, { MACAROON: macaroon, PREIMAGE: await pay(hearth.url, invoice) }));
   expect({ status: made.status, data: made.json.data }).toEqual({ status: 200, data: [{ b64_json: picture }] });
-  expect(upstream.asked).toEqual([{ model: "painter", prompt: "A neon bitcoin logo", n: 1, size: "1024x1024" }]);
+  expect(upstream.asked).toEqual([{ model: "painter", prompt: "A neon bitcoin logo", n: 1, size: "1024x1024", response_format: "b64_json" }]);
 });

@@ -56,15 +56,15 @@ const runTimeoutMs = 100_000;
 /** How often a known value takes the place of an invented one. */
 const knownShare = 0.5;
 
-async function run(command: string[], timeoutMs: number): Promise<{ code: number; out: string; err: string }> {
-  const child = Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: timeoutMs, killSignal: "SIGKILL" });
+async function run(command: string[], cwd: string, timeoutMs: number): Promise<{ code: number; out: string; err: string }> {
+  const child = Bun.spawn(command, { cwd, stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: timeoutMs, killSignal: "SIGKILL" });
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
   return { code: await child.exited, out, err };
 }
 
 /** The tester's program; installed first where this machine has none. @throws with what the installer said. */
 export async function installTester(): Promise<string> {
-  const { code, out, err } = await run(["bash", installer], installTimeoutMs);
+  const { code, out, err } = await run(["bash", installer], tmpdir(), installTimeoutMs);
   const program = out.trim().split("\n").at(-1);
   if (code !== 0 || !program) throw new Error(`the tester is not installed (${code}):\n${err}`);
   return program;
@@ -81,7 +81,8 @@ export async function runTester(program: string, plan: TesterPlan): Promise<Test
     // The credential is in the file, which only we can read: command lines are public.
     writeFileSync(config, configText(plan), { mode: 0o600 });
     const reports = ["--report", "json,ndjson", "--report-json-path", report, "--report-ndjson-path", events];
-    const { code, out, err } = await run([program, "--config-file", config, "run", document, "--url", plan.url, "--no-color", ...reports], runTimeoutMs);
+    // In the folder: it keeps a cache where it is started.
+    const { code, out, err } = await run([program, "--config-file", config, "run", document, "--url", plan.url, "--no-color", ...reports], folder, runTimeoutMs);
     const output = out + err;
     // 0: nothing found, 1: failures found; anything else is the tester's own trouble.
     if (code !== 0 && code !== 1) throw new Error(`the tester ended with ${code}:\n${output}`);

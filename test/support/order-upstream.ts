@@ -1,17 +1,30 @@
-/** A model server that makes pictures and chat, and a SearXNG beside it: what orders are sent to. Does as it is told. */
+/** A model server that makes pictures, speech, text of sound and chat, and a SearXNG beside it: what orders are sent to. Does as it is told. */
+import { createHash } from "node:crypto";
 
 export type OrderUpstream = {
   url: string;
   searchUrl: string;
-  /** Bodies of picture and chat requests, and queries of searches, in order. */
+  /** Bodies of requests, a file in a form as `AskedFile`, and queries of searches, in order. */
   asked: Record<string, unknown>[];
   /** How the next requests come out; `undefined` is well. */
   behave(how: ((request: Request) => Response | Promise<Response>) | undefined): void;
   stop(): Promise<void>;
 };
 
+export type AskedFile = { name: string; type: string; sha256: string };
+
 export const picture = Buffer.from("no real picture").toString("base64");
 export const dvmText = "One, two, three, four, five.";
+export const spoken = Buffer.from("ID3 no real sound");
+export const heard = "Hello from Hearth.";
+/** What a server sends for sound, by what was asked for. */
+const transcripts: Readonly<Record<string, () => Response>> = {
+  json: () => Response.json({ text: heard }),
+  verbose_json: () => Response.json({ text: heard, language: "english", duration: 3.16, segments: [] }),
+  text: () => new Response(`${heard}\n`, { headers: { "content-type": "text/plain" } }),
+  srt: () => new Response(`1\n00:00:00,000 --> 00:00:03,160\n${heard}\n`, { headers: { "content-type": "text/plain" } }),
+  vtt: () => new Response(`WEBVTT\n\n00:00.000 --> 00:03.160\n${heard}\n`, { headers: { "content-type": "text/vtt" } }),
+};
 export const hits = [
   { title: "Bitcoin in schools", url: "https://example.org/a", content: "A short extract.", engine: "x" },
   { title: "No address", url: "javascript:alert(1)", content: "" },
@@ -23,9 +36,16 @@ export const hits = [
 export function startOrderUpstream(models: readonly string[] = ["painter", "talker"]): OrderUpstream {
   const asked: Record<string, unknown>[] = [];
   let how: ((request: Request) => Response | Promise<Response>) | undefined;
-  const answer = async (request: Request, body: Record<string, unknown>, well: () => object) => {
+  const answer = async (request: Request, body: Record<string, unknown>, well: () => object | Response) => {
     asked.push(body);
-    return how === undefined ? Response.json(well()) : how(request);
+    const made = how === undefined ? well() : how(request);
+    return made instanceof Response || made instanceof Promise ? made : Response.json(made);
+  };
+  const listen = async (request: Request) => {
+    const form = (await request.formData()) as unknown as Iterable<[string, string | File]>;
+    const body: Record<string, unknown> = {};
+    for (const [name, value] of form) body[name] = name.endsWith("[]") ? [...((body[name] as unknown[]) ?? []), value] : typeof value === "string" ? value : await describeFile(value);
+    return answer(request, body, () => transcripts[(body.response_format as string | undefined) ?? "json"]!());
   };
   const server = Bun.serve({
     hostname: "127.0.0.1", port: 0, idleTimeout: 0, development: false,
@@ -35,6 +55,9 @@ export function startOrderUpstream(models: readonly string[] = ["painter", "talk
         const body = (await request.json()) as Record<string, unknown>;
         return answer(request, body, () => ({ created: 1, data: Array.from({ length: Number(body.n) }, () => ({ b64_json: picture })) }));
       },
+      "/v1/audio/speech": async (request) => answer(request, (await request.json()) as Record<string, unknown>, () => new Response(spoken, { headers: { "content-type": "audio/mpeg" } })),
+      "/v1/audio/transcriptions": listen,
+      "/v1/audio/translations": listen,
       "/v1/chat/completions": async (request) => {
         const body = (await request.json()) as Record<string, unknown>;
         const choices = [{ index: 0, message: { role: "assistant", content: dvmText }, finish_reason: "stop" }];
@@ -48,6 +71,10 @@ export function startOrderUpstream(models: readonly string[] = ["painter", "talk
     behave: (next) => void (how = next),
     stop: () => server.stop(true),
   };
+}
+
+async function describeFile(file: File): Promise<AskedFile> {
+  return { name: file.name, type: file.type.split(";")[0]!, sha256: createHash("sha256").update(await file.bytes()).digest("hex") };
 }
 
 /** 21 sats an image, 5 a search, 21 a prompt. `more`: further tables of hearth.toml. */

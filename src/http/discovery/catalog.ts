@@ -18,20 +18,27 @@ export function catalog(service: Service) {
 function catalogEntry({ route, models, leastSats: least }: SoldRoute, { rate, minPriceSats }: Service) {
   const entry = { path: pathUnder("/v1", route), method: route.method, description: route.summary };
   const body = exampleBody(route.path, models[0]?.id);
-  const example = body && { example: { content_type: "json", body } };
+  const example = body && { example: route.form ? { content_type: "multipart", file_field: "file", fields: body } : { content_type: "json", body } };
   if (models.length === 0) return { ...entry, price_type: "flat", price_sats: least, ...example };
   return { ...entry, price_type: "per_model", models: Object.fromEntries(models.map((model) => [model.id, catalogModel(model, rate, minPriceSats)])), ...example };
 }
 
-/** A request that works as it is printed. */
-function exampleBody(path: string, model: string | undefined): object | undefined {
+/** A request that works as it is printed; of a form, the fields besides its file. */
+export function exampleBody(path: string, model: string | undefined): object | undefined {
   switch (path) {
     case "/chat/completions":
       return { model, messages: [{ role: "user", content: "Hello" }] };
     case "/images/generations":
       return { model, prompt: "A neon bitcoin logo" };
+    case "/audio/speech":
+      return { model, input: "Hello from Hearth.", voice: "alloy" };
+    case "/audio/transcriptions":
+    case "/audio/translations":
+      return { model };
     case "/data/web/search":
       return { query: "bitcoin lessons", max_results: 3 };
+    case "/api/dvm":
+      return { prompt: "Name five prices." };
     default:
       return undefined;
   }

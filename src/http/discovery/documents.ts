@@ -26,13 +26,12 @@ export function l402Document(service: Service) {
 
 /** In the form of llmstxt.org: a title, a sentence, lists of links. */
 export function llmsText(service: Service): string {
-  const { publicUrl, models } = service;
-  const names = models.slice(0, shownModels).map((model) => model.id).join(", ");
+  const { publicUrl } = service;
   return `# Hearth
 
 > Language models paid over Lightning. No account: a request without payment answers 402 with an invoice; pay it and repeat the request. OpenAI's API at ${publicUrl}/v1.
 
-${models.length === 0 ? "Nothing is for sale at the moment." : `Models: ${names}${models.length > shownModels ? `, and ${models.length - shownModels} more` : ""}.`}
+${forSale(service)}
 
 ## How to pay
 
@@ -47,6 +46,17 @@ ${models.length === 0 ? "Nothing is for sale at the moment." : `Models: ${names}
 - [What a request would cost](${publicUrl}/api/v1/quote): POST the request, nothing is charged
 - [Everything in detail](${publicUrl}/llms-full.txt)
 `;
+}
+
+function forSale(service: Service): string {
+  const { models, flat } = service;
+  const names = models.slice(0, shownModels).map((model) => model.id).join(", ");
+  const sold = [
+    ...(models.length > 0 ? [`Models: ${names}${models.length > shownModels ? `, and ${models.length - shownModels} more` : ""}.`] : []),
+    ...(flat.search ? ["Web search: POST /v1/data/web/search."] : []),
+    ...(flat.dvm ? ["Single prompts at a flat price: POST /api/dvm."] : []),
+  ];
+  return sold.join("\n") || "Nothing is for sale at the moment.";
 }
 
 export function llmsFullText(service: Service): string {

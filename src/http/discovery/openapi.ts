@@ -2,28 +2,11 @@
  * `/openapi.json` (OpenAPI 3.1) from the route table. Paid operations carry `x-payment-info` in the form directories of paid
  * APIs read: a price in dollars, and an object for each protocol.
  */
-import { z } from "zod";
 import { sat, satToMsat } from "../../money/msat.ts";
 import { usdText } from "../../pricing/rate.ts";
-import { chatRequestSchema } from "../contract/chat.ts";
-import { dvmRequestSchema, imageRequestSchema, searchRequestSchema } from "../contract/orders.ts";
-import { claimSchema, topupSchema } from "../contract/topup.ts";
 import { type Route, routeTable } from "../route-table.ts";
+import { billSchema, contentOf, parametersOf, requestBody } from "./operations.ts";
 import { pathUnder, type Service, type SoldRoute, soldRoutes } from "./service.ts";
-
-const bodies: Readonly<Record<string, z.ZodType>> = {
-  "/chat/completions": chatRequestSchema, "/chat/completions/:model": chatRequestSchema.partial({ model: true }), "/quote": chatRequestSchema,
-  "/images/generations": imageRequestSchema, "/data/web/search": searchRequestSchema, "/api/dvm": dvmRequestSchema, "/topup": topupSchema, "/topup/claim": claimSchema,
-};
-
-const schemas = new Map<z.ZodType, object>();
-
-/** Made once: it takes longer than all else here. */
-function schemaOf(body: z.ZodType): object {
-  const known = schemas.get(body) ?? z.toJSONSchema(body, { io: "input", unrepresentable: "any", target: "draft-2020-12" });
-  schemas.set(body, known);
-  return known;
-}
 
 const json = (schema: object) => ({ content: { "application/json": { schema } } });
 const error = { description: "An error in OpenAI's shape", ...json({ $ref: "#/components/schemas/Error" }) };
@@ -45,7 +28,7 @@ export function openApi(service: Service) {
         token: { type: "http", scheme: "bearer", description: "abl_... from a topup, or <macaroon>:<preimage>" },
         l402: { type: "apiKey", in: "header", name: "Authorization", description: "L402 <macaroon>:<preimage>" },
       },
-      schemas: { Error: errorSchema },
+      schemas: { Error: errorSchema, ErrorObject: errorObjectSchema, Bill: billSchema },
     },
   };
 }
@@ -56,21 +39,28 @@ function pathOf(route: Route): string {
 }
 
 function operation(route: Route, sold: SoldRoute | undefined, service: Service) {
-  const body = bodies[route.path];
-  const parameters = [...pathOf(route).matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
+  const path = pathOf(route);
+  const body = requestBody(route, sold, service);
+  const parameters = parametersOf(route, path);
   return {
-    operationId: `${route.method.toLowerCase()}${pathOf(route).replaceAll(/\W+/g, "_")}`,
+    operationId: `${route.method.toLowerCase()}${path.replaceAll(/\W+/g, "_")}`,
     summary: route.summary,
     ...(parameters.length > 0 && { parameters }),
-    ...(body && { requestBody: { required: true, ...json(schemaOf(body)) } }),
+    ...(body && { requestBody: body }),
     responses: {
-      ...(route.path === "/topup" ? { 402: { description: "The invoice to pay, with the secret that claims it" } } : { 200: { description: "OK" } }),
-      ...(sold && { 402: { description: "An invoice to pay; repeat the request with the proof" } }),
+      200: { description: route.path === "/topup" ? "The topup's own credential, paid: its token" : "OK", content: contentOf(route) },
+      ...(route.path === "/topup" && { 402: bill("The invoice to pay, with the secret that claims it") }),
+      ...(sold && { 402: bill("An invoice to pay; repeat the request with the proof") }),
       default: error,
     },
     ...(sold && { security: [{}, { token: [] }, { l402: [] }], "x-payment-info": paymentInfo(sold, service) }),
     ...(route.kind === "account" && !route.path.startsWith("/topup") && { security: [{ token: [] }, { l402: [] }] }),
   };
+}
+
+function bill(description: string) {
+  const schema = { $ref: "#/components/schemas/Bill" };
+  return { description, content: { "application/json": { schema }, "application/problem+json": { schema } } };
 }
 
 function paymentInfo({ route, leastSats: least }: SoldRoute, { rate }: Service) {
@@ -81,14 +71,10 @@ function paymentInfo({ route, leastSats: least }: SoldRoute, { rate }: Service) 
   };
 }
 
-const errorSchema = {
+const errorObjectSchema = {
   type: "object",
-  required: ["error"],
-  properties: {
-    error: {
-      type: "object",
-      required: ["message", "type", "code"],
-      properties: { message: { type: "string" }, type: { type: "string" }, code: { type: "string" }, param: { type: ["string", "null"] } },
-    },
-  },
+  required: ["message", "type", "code"],
+  properties: { message: { type: "string" }, type: { type: "string" }, code: { type: "string" }, param: { type: ["string", "null"] } },
 } as const;
+
+const errorSchema = { type: "object", required: ["error"], properties: { error: { $ref: "#/components/schemas/ErrorObject" } } } as const;

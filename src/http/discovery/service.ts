@@ -2,7 +2,7 @@
 import type { TrialOffer } from "../../gateway/gateway.ts";
 import type { ModelForSale } from "../../gateway/model-directory.ts";
 import { ceilToSat, toJsonNumber } from "../../money/msat.ts";
-import type { OrderPlanner } from "../../gateway/order-planner.ts";
+import type { FlatOffers } from "../../gateway/order-planner.ts";
 import { costOf, type ModelPrice } from "../../pricing/quote.ts";
 import type { BtcRate } from "../../pricing/rate.ts";
 import { type Route, routeTable } from "../route-table.ts";
@@ -12,7 +12,7 @@ export type Service = {
   publicUrl: string;
   models: readonly ModelForSale[];
   /** Sold by the call. */
-  flat: ReturnType<OrderPlanner["flatOffers"]>;
+  flat: FlatOffers;
   rate: BtcRate | undefined;
   trial: TrialOffer & { calls: number };
   minPriceSats: number;

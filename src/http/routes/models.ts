@@ -2,6 +2,7 @@
 import { Elysia } from "elysia";
 import { AppError } from "../../base/errors.ts";
 import type { ModelDirectory, ModelForSale } from "../../gateway/model-directory.ts";
+import type { ModelKind } from "../../pricing/public-prices.ts";
 import type { BtcRate } from "../../pricing/rate.ts";
 import { modelPricing } from "../discovery/catalog.ts";
 import { errorResponse } from "../errors.ts";
@@ -35,6 +36,9 @@ function json(body: unknown, context: PublicContext): Response {
   return Response.json(body, { headers: { ...context.headers, "x-request-id": context.newCallId() } });
 }
 
+/** In OpenRouter's words. */
+const madeBy: Record<ModelKind, string> = { chat: "text", image: "image", transcription: "transcription", speech: "audio", other: "other" };
+
 function modelToWire(model: ModelForSale, rate: BtcRate | undefined) {
   return {
     id: model.id,
@@ -44,6 +48,7 @@ function modelToWire(model: ModelForSale, rate: BtcRate | undefined) {
     source: model.upstream.local ? "local" : "resold",
     ...(model.maxInputTokens !== undefined && { context_length: model.maxInputTokens }),
     ...(model.maxOutputTokens !== undefined && { max_output_tokens: model.maxOutputTokens }),
+    architecture: { output_modalities: [madeBy[model.kind]] },
     pricing: modelPricing(model, rate),
   };
 }

@@ -49,7 +49,7 @@ const gateway = new Gateway({ directory, till: freeTill, clock, limits: { defaul
 const context = { headers: corsHeaders, addressOf: () => () => undefined, nowMs: () => clock.nowMs(), newCallId: () => newId("c", clock.nowMs(), random) };
 const app = new Elysia({ normalize: false })
   .onRequest(({ request }) => (request.method === "OPTIONS" ? new Response(null, { status: 204 }) : undefined))
-  .use(chatRoutes(gateway, { offerPayment: false, paymentNetwork: "regtest", rate: () => undefined, discountPercent: 0 }, context));
+  .use(chatRoutes(gateway, { offerPayment: false, paymentNetwork: () => "regtest", rate: () => undefined, discountPercent: 0 }, context));
 // As `openDoor` listens.
 const server = Bun.serve({ hostname: "127.0.0.1", port: 0, idleTimeout: 255, development: false, fetch: (request) => app.fetch(request) });
 process.stdout.write(`ready ${server.url.origin}\n`);

@@ -40,19 +40,23 @@ import { ChallengeMint } from "./l402/challenge-mint.ts";
 import { CredentialDesk } from "./l402/credential.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
-import { openSandboxNode } from "./lightning/sandbox.ts";
+import { lndNode } from "./lightning/lnd.ts";
+import { lndAccess } from "./lightning/lnd-access.ts";
+import { LndRest } from "./lightning/lnd-rest.ts";
+import type { Diagnosable, Node } from "./lightning/node.ts";
+import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
 import { sat, satToMsat } from "./money/msat.ts";
 import { OwnerKeys } from "./owner/keys.ts";
 import { hasPassword, isPassword, setPassword } from "./owner/password.ts";
-import { makeReport } from "./owner/report.ts";
+import { makeReport, type NodeHealth } from "./owner/report.ts";
 import { OwnerSessions } from "./owner/session.ts";
-import { bindNode } from "./payments/node-identity.ts";
+import { type NodeAbilities, NodeGuard } from "./payments/node-guard.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
 import { priceAndCost, toListPrice } from "./pricing/owner-prices.ts";
 import { loadPrices } from "./pricing/price-table.ts";
 import { RateBook } from "./pricing/rate-book.ts";
-import { jsonRateSource } from "./pricing/rate-source.ts";
+import { jsonRateSource, publicRateSources } from "./pricing/rate-source.ts";
 import { takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
@@ -68,9 +72,6 @@ const sandboxUsdPerBtc = 100_000;
 const ollamaUrl = "http://127.0.0.1:11434/v1";
 /** With play money nobody from outside may come in. */
 const loopback = "127.0.0.1";
-
-/** As the Lightning charge draft names the network of our `lnbcrt` invoices. */
-const paymentNetwork = "regtest";
 
 const clock = systemClock;
 const random = systemRandom;
@@ -96,6 +97,17 @@ async function demoUpstream(): Promise<{ upstream: Upstream; model: SandboxModel
   return { upstream: openAiCompatible({ name: "sandbox", url: model.url, key: undefined, capField: undefined }), model };
 }
 
+/** The node, and the sandbox's own knobs where it is that. */
+function openNode(config: Config): { node: Node & NodeAbilities & Partial<Diagnosable>; sandbox: SandboxNode | undefined } {
+  if (config.node === "sandbox") {
+    const sandbox = openSandboxNode({ path: join(config.data_dir, "sandbox-node.jsonl"), clock, random });
+    return { node: sandbox, sandbox };
+  }
+  if (config.lnd === undefined) throw new AppError("invalid_config", "Settings: lnd is missing; node = \"lnd\" needs [lnd] with rest_url, tls_cert and macaroon, or HEARTH_LND_REST_URL, HEARTH_LND_TLS_CERT and HEARTH_LND_MACAROON.");
+  const { rest_url: url, tls_cert: certificate, macaroon, private_hints } = config.lnd;
+  return { node: lndNode({ rest: new LndRest(lndAccess({ url, certificate, macaroon })), private: private_hints }), sandbox: undefined };
+}
+
 function refuseCloudForPlayMoney(upstreams: readonly { name: string; local: boolean }[]): void {
   const cloud = upstreams.find((upstream) => !upstream.local);
   if (cloud) throw new AppError("invalid_config", `The sandbox node makes play money, which must not buy real tokens: take the cloud upstream "${cloud.name}" out of the settings.`);
@@ -105,7 +117,7 @@ function refuseCloudForPlayMoney(upstreams: readonly { name: string; local: bool
 async function chooseUpstreams(config: Config, demo: boolean): Promise<{ upstreams: Upstream[]; model: SandboxModel | undefined }> {
   const configured = configuredUpstreams(config);
   const search = searchOffer(config)?.engine;
-  refuseCloudForPlayMoney([...configured, ...(search ? [search] : [])]);
+  if (config.node === "sandbox") refuseCloudForPlayMoney([...configured, ...(search ? [search] : [])]);
   if (configured.length > 0 || !demo) return { upstreams: configured, model: undefined };
   const { upstream, model } = await demoUpstream();
   return { upstreams: [upstream], model };
@@ -116,22 +128,27 @@ async function openBooks(config: Config) {
   const lease = takeLease(join(config.data_dir, "hearth.lock"));
   const writer = await ThreadWriter.open(new Worker(new URL("./writer.ts", import.meta.url).href), databasePath(config), fatal);
   const reader = openReader(databasePath(config));
-  const sandboxNode = openSandboxNode({ path: join(config.data_dir, "sandbox-node.jsonl"), clock, random });
-  const node = boundedNode(sandboxNode);
-  const identity = await node.status();
-  const bound = await writer.durable(bindNode, { network: identity.network, publicKey: identity.publicKey });
-  if (!bound.ok) fatal(`this data directory belongs to the ${bound.boundTo} ${bound.bound}; use another HEARTH_DATA_DIR for this one`);
+  const { node: adapter, sandbox } = openNode(config);
+  const node = new NodeGuard({ node: boundedNode(adapter), writer, reader, onStranger: fatal });
+  await node.check().catch((error: unknown) => log.warn("node.not_reached", { reason: describeError(error) }));
   const booted = await writer.durable(startBoot, { atMs: clock.nowMs() });
   if (!booted.ok) fatal(`the ledger does not add up: ${booted.findings.map((one) => `${one.rule} ${one.what}`).join("; ")}`);
   if (booted.voided > 0) log.warn("boot.voided_calls", { calls: booted.voided });
-  const nodeHealth = () => node.status().then(() => ({ ...identity, reachable: true }), () => ({ ...identity, reachable: false }));
+  const nodeHealth = () => lookAtNode(node, adapter);
   const close = async () => {
     await writer.close();
     reader.close();
-    sandboxNode.close();
+    sandbox?.close();
     lease.release();
   };
-  return { writer, reader, node, sandboxNode, nodeHealth, boot: booted.boot, close };
+  return { writer, reader, node, sandbox, nodeHealth, boot: booted.boot, close };
+}
+
+/** What the owner sees of it. */
+async function lookAtNode(guard: NodeGuard, adapter: Node & Partial<Diagnosable>): Promise<NodeHealth> {
+  const condition = await (adapter.condition?.() ?? guard.status().then(() => ({ kind: "ready" as const }), (error: unknown) => ({ kind: "unreachable" as const, what: describeError(error) })));
+  const receivableMsat = condition.kind === "ready" ? await guard.receivableMsat().catch(() => undefined) : undefined;
+  return { ...guard.identity, condition, receivableMsat };
 }
 
 type Books = Awaited<ReturnType<typeof openBooks>>;
@@ -146,9 +163,11 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
   const rates = openRates(config);
   const prices = loadPrices(config.data_dir);
+  // As the Lightning charge draft names networks. Nothing is offered before the node has answered once.
+  const paymentNetwork = () => (node.identity?.network === "sandbox" ? "regtest" : (node.identity?.network ?? "mainnet"));
   const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent };
   const isLiveKey = (hash: string) => findKey(reader, hash)?.ended === undefined;
-  const desk = new CredentialDesk({ master, payments, clock, offer: { realm, network: paymentNetwork }, isLiveKey });
+  const desk = new CredentialDesk({ master, payments, clock, offer: () => ({ realm, network: paymentNetwork() }), isLiveKey });
   const mint = new ChallengeMint({ master, payments, clock, random });
   const accounts = new Accounts({ reader, writer, clock, desk });
   const topups = new Topups({ accounts, desk, mint, payments, writer, reader, clock, tokenKey, boot, alwaysSecret: config.claim_needs_secret });
@@ -200,9 +219,9 @@ function describeService(config: Config, { directory, planner, rates }: Shop, do
 }
 
 /** Play money has a price of its own, so that dollars can be tried; only sources that the owner names are asked for it. */
-function openRates({ usd_per_btc, rate_sources }: Config): RateBook {
-  const fixed = usd_per_btc ?? (rate_sources === undefined ? sandboxUsdPerBtc : undefined);
-  return new RateBook({ sources: (rate_sources ?? []).map(jsonRateSource), clock, fixedCents: fixed === undefined ? undefined : BigInt(fixed) * 100n });
+function openRates({ node, usd_per_btc, rate_sources }: Config): RateBook {
+  const fixed = usd_per_btc ?? (rate_sources === undefined && node === "sandbox" ? sandboxUsdPerBtc : undefined);
+  return new RateBook({ sources: (rate_sources ?? publicRateSources).map(jsonRateSource), clock, fixedCents: fixed === undefined ? undefined : BigInt(fixed) * 100n });
 }
 
 type Shop = ReturnType<typeof openShop>;
@@ -232,10 +251,10 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   void shop.directory.run();
   void shop.rates.run();
 
-  const { sandboxNode } = books;
-  const sandbox: Sandbox = {
-    pay: (bolt11) => sandboxNode.pay(bolt11),
-    misbehaveNode: (faults) => (sandboxNode.misbehave(faults), sandboxNode.faults()),
+  const play = books.sandbox;
+  const sandbox: Sandbox | undefined = play && {
+    pay: (bolt11) => play.pay(bolt11),
+    misbehaveNode: (faults) => (play.misbehave(faults), play.faults()),
     misbehaveModel: model && ((faults) => (model.misbehave(faults), { ...model.faults() })),
   };
   const owner = openOwnersDoor(config, books, shop);
@@ -246,7 +265,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     limits: { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats },
     streams: { open: 0, onCredited: (paymentHash, listener) => shop.payments.onCredited(paymentHash, listener) },
   });
-  const door = openDoor(app, loopback, config.port, "HEARTH_PORT", addresses);
+  const door = openDoor(app, play ? loopback : config.listen, config.port, "HEARTH_PORT", addresses);
 
   stopOnSignal(async () => {
     log.info("stopping", { active: door.activeRequests() });
@@ -264,7 +283,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     ownerCode: demo || !hasPassword(books.reader) ? owner.sessions.issueCode() : undefined,
     models: shop.directory.list().map((one) => one.id),
     chatModel: shop.directory.listKind("chat")[0]?.id,
-    sandbox: true,
+    sandbox: play !== undefined,
   }));
 }
 

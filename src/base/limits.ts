@@ -127,8 +127,8 @@ export const maxSpeechInstructionsCharacters = 4_096;
 export const maxUploadBytes = 25 * 1024 * 1024;
 export const maxFormBytes = maxUploadBytes + 64 * 1024;
 export const maxFormFields = 64;
-/** All uploads together, from their first byte until they are answered. Each is held up to four times over on its way: half a gigabyte of a 4 GB board. */
-export const maxUploadedBytes = 128 * 1024 * 1024;
+/** All uploads together, from their first byte until they are answered. On its way each is held several times over: measured, half a gigabyte of a 4 GB board. */
+export const maxUploadedBytes = 64 * 1024 * 1024;
 /** Time an upload may take: 25 MB at half a megabit a second. Who is slower keeps others out. */
 export const uploadTimeoutMs = 420_000;
 /** A text that helps a transcription; models read less of it. */

@@ -58,13 +58,20 @@ function readFile(path: string): Record<string, unknown> {
   }
 }
 
-/** What the environment sets over the file, by its key there. */
-const variables = { port: "HEARTH_PORT", owner_port: "HEARTH_OWNER_PORT", node: "HEARTH_NODE", public_url: "HEARTH_PUBLIC_URL" } as const;
+/** What the environment sets over the file, by its place there. */
+const variables: readonly [variable: string, ...path: string[]][] = [
+  ["HEARTH_PORT", "port"], ["HEARTH_OWNER_PORT", "owner_port"], ["HEARTH_LISTEN", "listen"], ["HEARTH_PUBLIC_URL", "public_url"], ["HEARTH_NODE", "node"],
+  ["HEARTH_LND_REST_URL", "lnd", "rest_url"], ["HEARTH_LND_TLS_CERT", "lnd", "tls_cert"], ["HEARTH_LND_MACAROON", "lnd", "macaroon"],
+];
 
 /** `HEARTH_UPSTREAM_URL` and `_KEY` are one more upstream, the first in line. */
 function environmentOverrides(environment: Environment, fromFile: Record<string, unknown>): Record<string, unknown> {
   const settings: Record<string, unknown> = {};
-  for (const [key, variable] of Object.entries(variables)) if (environment[variable]) settings[key] = environment[variable];
+  for (const [variable, key, inner] of variables) {
+    if (!environment[variable]) continue;
+    if (inner === undefined) settings[key!] = environment[variable];
+    else settings[key!] = { ...(fromFile[key!] as object | undefined), ...(settings[key!] as object | undefined), [inner]: environment[variable] };
+  }
   const url = environment.HEARTH_UPSTREAM_URL;
   // A list that is none is left for the schema to refuse.
   if (url && (fromFile.upstreams === undefined || Array.isArray(fromFile.upstreams))) {
@@ -100,8 +107,8 @@ function valueAt(settings: unknown, path: Path): unknown {
 /** As the owner wrote it: a variable's name where one was set, an upstream by its name. */
 function nameOf(path: Path, settings: unknown, environment: Environment): string {
   const [first, second, ...rest] = path;
-  const variable = (variables as Record<string, string>)[String(first)];
-  if (path.length === 1 && variable !== undefined && environment[variable]) return variable;
+  const [variable] = variables.find(([, ...set]) => set.length === path.length && set.every((part, at) => part === path[at])) ?? [];
+  if (variable !== undefined && environment[variable]) return variable;
   if (first !== "upstreams" || typeof second !== "number") return path.map(String).join(".");
   const fromEnvironment = environment.HEARTH_UPSTREAM_URL ? 1 : 0;
   if (second < fromEnvironment) return "HEARTH_UPSTREAM_URL";
@@ -111,6 +118,7 @@ function nameOf(path: Path, settings: unknown, environment: Environment): string
 }
 
 const longestShown = 100;
+const secrets = new Set<PropertyKey | undefined>(["key", "macaroon"]);
 
 /** A text is shown only where one is due and no secret is: elsewhere it may be one that was written to the wrong place. */
 function shown(value: unknown, mayShowText: boolean): string {
@@ -125,7 +133,7 @@ function explain(issue: z.core.$ZodIssue, settings: unknown, environment: Enviro
   if (issue.code === "unrecognized_keys") return issue.keys.map((key) => explainUnknown([...issue.path, key], settings, environment)).join("; ");
   const { shape, element, valueType } = definitionAt(issue.path);
   const isLeaf = shape === undefined && element === undefined && valueType === undefined;
-  const value = shown(valueAt(settings, issue.path), isLeaf && issue.path.at(-1) !== "key");
+  const value = shown(valueAt(settings, issue.path), isLeaf && !secrets.has(issue.path.at(-1)));
   return `${nameOf(issue.path, settings, environment)} is ${value}: ${issue.message}`;
 }
 

@@ -64,6 +64,17 @@ export const upstreamSchema = z.strictObject({
   cap_field: z.enum(["max_tokens", "max_completion_tokens"]).optional(),
 });
 
+/** LND over REST. Certificate and macaroons as paths, or in hex. */
+const lndSchema = z.strictObject({
+  rest_url: z.url({ protocol: /^https$/, error: "an https URL such as https://127.0.0.1:8080" }),
+  /** The node's own tls.cert; left out where it stands behind a certificate that everybody trusts. */
+  tls_cert: z.string().min(1).optional(),
+  /** That reads and writes invoices, and no more than it must: invoices:read invoices:write info:read offchain:read. */
+  macaroon: z.string().min(1),
+  /** Route hints in invoices, for a node that has only private channels. */
+  private_hints: z.boolean().default(false),
+});
+
 /** Web search (`POST /api/v1/data/web/search`): whose index, and what a search costs the buyer. */
 const searchSchema = z
   .strictObject({
@@ -88,7 +99,10 @@ export const configSchema = z.strictObject({
     .url({ protocol: /^https?$/ })
     .refine((text) => !/[@?#]/.test(text), "must be an address without a user, a query or a fragment, such as https://ai.example.org")
     .optional(),
-  node: z.enum(["sandbox"]).default("sandbox"),
+  /** The public door's address; the sandbox stays on this machine whatever is said. */
+  listen: z.string().min(1).default("0.0.0.0"),
+  node: z.enum(["sandbox", "lnd"]).default("sandbox"),
+  lnd: lndSchema.optional(),
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
   trusted_proxies: z.array(z.string().refine((text) => parseBlock(text) !== undefined, "an IP address or a block such as 10.0.0.0/8")).max(64).default([]),
   /** Dollars of one bitcoin, by the owner's word. Else the median of `rate_sources`; the sandbox has a price of its own. */

@@ -13,7 +13,7 @@ export type ChallengeSetting = {
   /** `Payment` is offered only over https or on loopback. */
   offerPayment: boolean;
   /** As the Lightning charge draft names networks. */
-  paymentNetwork: string;
+  paymentNetwork(): string;
   /** Undefined while the price of bitcoin is not known. */
   rate(): BtcRate | undefined;
   /** Off every price of a call, in percent; the bill says so. */
@@ -39,7 +39,7 @@ export function billResponse({ challenge, reason }: Bill, facts: SaleFacts, { se
     ...headers,
     "X-Topup-URL": topupUrl,
     ...(challenge.claimSecret !== undefined && { "X-Topup-Claim-URL": claimUrl }),
-    ...(macaroon === undefined ? invoiceHeaders(charge) : challengeHeaders({ ...charge, macaroon }, { offerPayment: setting.offerPayment, realm, network: setting.paymentNetwork })),
+    ...(macaroon === undefined ? invoiceHeaders(charge) : challengeHeaders({ ...charge, macaroon }, { offerPayment: setting.offerPayment, realm, network: setting.paymentNetwork() })),
     ...(asProblem && { "Content-Type": "application/problem+json" }),
   };
   return Response.json(billBody({ challenge, reason }, facts, nowMs, setting), { status: 402, headers: all });

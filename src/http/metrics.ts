@@ -11,7 +11,7 @@ export function metricsText(report: Report): string {
   gauge("calls_today", "Posted calls of this UTC day.", [["", report.callsToday]]);
   gauge("owed_msat", "Paid in and not spent.", [["", report.owedMsat]]);
   gauge("open_invoices", "Invoices that wait for payment.", [["", report.openInvoices]]);
-  gauge("node_up", "Whether the Lightning node answers.", [["", report.node.reachable ? 1 : 0]]);
+  gauge("node_up", "Whether the Lightning node answers.", [["", report.node.condition.kind === "ready" ? 1 : 0]]);
   gauge("upstream_up", "Whether the model server answers.", report.upstreams.map((one) => [`{upstream="${one.name}"}`, one.healthy ? 1 : 0]));
   gauge("models_for_sale", "Models with a price at a healthy upstream.", report.upstreams.map((one) => [`{upstream="${one.name}"}`, one.modelsForSale]));
   gauge("storage_full", "Whether a full disk has stopped selling.", [["", report.storageFull ? 1 : 0]]);

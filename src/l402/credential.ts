@@ -43,7 +43,7 @@ export class CredentialDesk {
   readonly #master: Uint8Array;
   readonly #payments: PaymentsPort;
   readonly #clock: Clock;
-  readonly #offer: { realm: string; network: string };
+  readonly #offer: () => { realm: string; network: string };
   readonly #isLiveKey: (keyHash: string) => boolean;
   /** A signature is right for ever; checking it costs more than the rest of a call's credential. */
   readonly #verified = new BoundedMap<VerifiedMacaroon>(maxCachedCredentials);
@@ -52,7 +52,8 @@ export class CredentialDesk {
     master: Uint8Array;
     payments: PaymentsPort;
     clock: Clock;
-    offer: { realm: string; network: string };
+    /** As it was made: the network is known once the node has answered. */
+    offer(): { realm: string; network: string };
     /** Whether the token of this hash still opens its account. */
     isLiveKey(keyHash: string): boolean;
   }) {
@@ -115,7 +116,7 @@ export class CredentialDesk {
 
   async #resolveCharge(proof: Extract<CredentialProof, { kind: "payment" }>): Promise<Standing> {
     const invoice = proof.challengeId === undefined ? undefined : this.#payments.findByQuote(proof.challengeId);
-    if (!invoice || !echoMatches(proof.echoed, paymentOffer(toCharge(invoice), this.#offer))) return refused;
+    if (!invoice || !echoMatches(proof.echoed, paymentOffer(toCharge(invoice), this.#offer()))) return refused;
     const caveats = readCaveats(mintedCaveats(invoice.createdAtMs), undefined);
     if (!caveats.ok) return refused;
     const standing = await this.#settle(invoice, proof.preimage);

@@ -1,7 +1,7 @@
 /** Any node with a deadline on each call and a bound on calls at one time. Retries nothing. */
 import { AppError } from "../base/errors.ts";
 import { maxParallelNodeCalls, nodeCallTimeoutMs } from "../base/limits.ts";
-import type { Node } from "./node.ts";
+import type { Cleanable, Liquid, Node } from "./node.ts";
 
 /** First come, first served. */
 class Gate {
@@ -38,12 +38,14 @@ async function withDeadline<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-export function boundedNode(node: Node): Node {
+export function boundedNode(node: Node & Partial<Liquid & Cleanable>): Node & Partial<Liquid & Cleanable> {
   const gate = new Gate(maxParallelNodeCalls);
   return {
     createInvoice: (input) => gate.run(() => withDeadline(node.createInvoice(input))),
     lookupInvoice: (paymentHash) => gate.run(() => withDeadline(node.lookupInvoice(paymentHash))),
     status: () => gate.run(() => withDeadline(node.status())),
     settlements: (since, signal) => node.settlements(since, signal),
+    ...(node.receivableMsat && { receivableMsat: () => gate.run(() => withDeadline(node.receivableMsat!())) }),
+    ...(node.discardInvoice && { discardInvoice: (paymentHash) => gate.run(() => withDeadline(node.discardInvoice!(paymentHash))) }),
   };
 }

@@ -1,4 +1,5 @@
 /** What the owner sees at a glance. Reads by key only; no payer, no prompt. */
+import type { NodeCondition } from "../lightning/node.ts";
 import type { Clock } from "../base/clock.ts";
 import { totalSince } from "../charge/commands.ts";
 import type { UpstreamHealth } from "../gateway/model-directory.ts";
@@ -7,7 +8,8 @@ import { getAccount } from "../ledger/transfers.ts";
 import { type Msat, msat } from "../money/msat.ts";
 import type { Reader } from "../store/reader.ts";
 
-export type NodeHealth = { reachable: boolean; network: string; publicKey: string };
+/** Network and key are unknown where it has never answered. */
+export type NodeHealth = { network?: string; publicKey?: string; condition: NodeCondition; /** Undefined where it cannot tell. */ receivableMsat: Msat | undefined };
 
 export type Report = {
   earnedTodayMsat: Msat;

@@ -140,7 +140,7 @@ describe("a token", () => {
 /** What looks keys up, at the time of `clock`. */
 function openAccounts(house: PaymentsHouse, clock = house.clock): Accounts {
   const { payments, writer } = house;
-  const desk = new CredentialDesk({ master, payments, clock, offer: { realm: "hearth", network: "regtest" }, isLiveKey: () => true });
+  const desk = new CredentialDesk({ master, payments, clock, offer: () => ({ realm: "hearth", network: "regtest" }), isLiveKey: () => true });
   return new Accounts({ reader: writer.reader, writer, clock, desk });
 }
 

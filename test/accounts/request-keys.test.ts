@@ -146,7 +146,7 @@ class Counter {
   constructor(alwaysSecret = false) {
     const { payments, writer, clock, random } = this.house;
     const { master } = this;
-    this.desk = new CredentialDesk({ master, payments, clock, offer: { realm: "hearth", network: "regtest" }, isLiveKey: () => true });
+    this.desk = new CredentialDesk({ master, payments, clock, offer: () => ({ realm: "hearth", network: "regtest" }), isLiveKey: () => true });
     const mint = new ChallengeMint({ master, payments, clock, random });
     const accounts = new Accounts({ reader: writer.reader, writer, clock, desk: this.desk });
     this.topups = new Topups({ accounts, desk: this.desk, mint, payments, writer, reader: writer.reader, clock, tokenKey: new Uint8Array(32).fill(2), boot: 1n, alwaysSecret });

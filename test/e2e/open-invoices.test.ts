@@ -352,7 +352,7 @@ describe("the head of a 402 stays under 4 KB", () => {
       };
       const headers = { ...corsHeaders, "x-request-id": `c_${"0".repeat(26)}`, "Cache-Control": "no-store", "X-Route-Model": "m".repeat(64) };
       const challenge = { invoice, macaroon: bill.macaroon, claimSecret: `cs_${"A".repeat(43)}` };
-      const setting = { offerPayment: true, paymentNetwork: "mainnet", rate: () => undefined, discountPercent: 0 };
+      const setting = { offerPayment: true, paymentNetwork: () => "mainnet", rate: () => undefined, discountPercent: 0 };
       const answer = billResponse({ challenge, reason: { kind: "required" } }, {}, { setting, nowMs: 0, headers, asProblem: true });
       const bytes = [...answer.headers].reduce((sum, [name, value]) => sum + name.length + value.length + 4, ofServer);
       expect({ length, fits: bytes < most }).toEqual({ length, fits: true });

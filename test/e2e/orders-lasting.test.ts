@@ -118,7 +118,7 @@ describe("told before anybody pays", () => {
       expect(await quoteOf(hearth, body)).toMatchObject({ status: 200, body: { least: amount, expected: amount, most: amount } });
     }
     expect((await quoteOf(hearth, { endpoint: "/v1/chat/completions", ...hello, model: "talker" })).body).toMatchObject({ model: "talker", max_tokens: 2048 });
-    expect(await quoteOf(hearth, { endpoint: "/v1/audio/speech" })).toMatchObject({ status: 400, body: { error: { code: "invalid_request", param: "endpoint" } } });
+    expect(await quoteOf(hearth, { endpoint: "/v1/nothing" })).toMatchObject({ status: 400, body: { error: { code: "invalid_request", param: "endpoint" } } });
     expect(await quoteOf(hearth, { endpoint: 7 })).toMatchObject({ status: 400, body: { error: { code: "invalid_request" } } });
     expect(await quoteOf(hearth, { endpoint: "/v1/images/generations", ...draw, n: 99 })).toMatchObject({ status: 400, body: { error: { code: "invalid_request" } } });
     expect(readLedger(hearth.dataDir, "SELECT count(*) AS invoices FROM invoice")).toEqual([{ invoices: 0n }]);

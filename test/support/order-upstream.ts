@@ -11,7 +11,7 @@ export type OrderUpstream = {
   stop(): Promise<void>;
 };
 
-export type AskedFile = { name: string; type: string; sha256: string };
+export type AskedFile = { name: string; sha256: string };
 
 export const picture = Buffer.from("no real picture").toString("base64");
 export const dvmText = "One, two, three, four, five.";
@@ -74,7 +74,7 @@ export function startOrderUpstream(models: readonly string[] = ["painter", "talk
 }
 
 async function describeFile(file: File): Promise<AskedFile> {
-  return { name: file.name, type: file.type.split(";")[0]!, sha256: createHash("sha256").update(await file.bytes()).digest("hex") };
+  return { name: file.name, sha256: createHash("sha256").update(await file.bytes()).digest("hex") };
 }
 
 /** 21 sats an image, 5 a search, 21 a prompt. `more`: further tables of hearth.toml. */

@@ -4,8 +4,8 @@
  */
 import { z } from "zod";
 import {
-  maxImagePromptCharacters, maxImages, maxSearchCharacters, maxSearchResults, maxSoundSeconds, maxSpeechCharacters, maxSpeechInstructionsCharacters, maxTranscriptionPromptCharacters,
-  maxUploadBytes,
+  maxImagePromptCharacters, maxImages, maxSearchCharacters, maxSearchResults, maxSoundSeconds,
+  maxSpeechCharacters, maxSpeechInstructionsCharacters, maxTranscriptionPromptCharacters,
 } from "../../base/limits.ts";
 import { countCharacters } from "../../gateway/speech-order.ts";
 
@@ -30,9 +30,11 @@ export const imageRequestSchema = z.looseObject({
 /** How long it may be the owner says. */
 export const dvmRequestSchema = z.looseObject({ prompt: z.string().trim().min(1) });
 
+const isSpeakable = (text: string) => text.length <= 2 * maxSpeechCharacters && countCharacters(text) <= maxSpeechCharacters;
+
 export const speechRequestSchema = z.looseObject({
   model,
-  input: z.string().min(1).refine((text) => text.length <= 2 * maxSpeechCharacters && countCharacters(text) <= maxSpeechCharacters, `must have at most ${maxSpeechCharacters} characters`),
+  input: z.string().min(1).refine(isSpeakable, `must have at most ${maxSpeechCharacters} characters`),
   voice: optional(z.string().min(1).max(256), "must be the name of a voice"),
   response_format: optional(z.enum(["mp3", "opus", "aac", "flac", "wav", "pcm"]), "must be mp3, opus, aac, flac, wav or pcm"),
   speed: optional(z.number().min(0.25).max(4), "must be a number from 0.25 to 4"),
@@ -41,7 +43,7 @@ export const speechRequestSchema = z.looseObject({
 
 /** The fields of a form are texts. */
 export const translationRequestSchema = z.looseObject({
-  file: z.file("must be an upload").min(1).max(maxUploadBytes, `must have at most ${maxUploadBytes} bytes`),
+  file: z.file("must be an upload").min(1),
   model: z.string().min(1).max(256).optional(),
   prompt: z.string().max(maxTranscriptionPromptCharacters).optional(),
   response_format: z.enum(["json", "text", "srt", "verbose_json", "vtt"]).optional(),

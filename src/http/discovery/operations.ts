@@ -32,12 +32,11 @@ function topup({ minTopupSats, maxTopupSats, rate }: Service): object {
   const sats = { type: "integer", minimum: minTopupSats, maximum: maxTopupSats, description: "Whole sats" };
   const usd = usdAmount(minTopupSats, maxTopupSats, rate);
   const absent = { type: "null" };
+  const claimedBy = { enum: ["secret", "preimage", null], description: "secret: only the claim_secret or the credential claims it" };
   return {
-    type: "object",
-    properties: { claim: { enum: ["secret", "preimage", null], description: "secret: only the claim_secret or the credential claims it" } },
-    oneOf: [
-      { properties: { amount_sats: sats, amount_usd: absent }, required: ["amount_sats"] },
-      ...(usd ? [{ properties: { amount_usd: usd, amount_sats: absent }, required: ["amount_usd"] }] : []),
+    anyOf: [
+      { type: "object", properties: { amount_sats: sats, amount_usd: absent, claim: claimedBy }, required: ["amount_sats"] },
+      ...(usd ? [{ type: "object", properties: { amount_usd: usd, amount_sats: absent, claim: claimedBy }, required: ["amount_usd"] }] : []),
     ],
   };
 }

@@ -1,6 +1,7 @@
 /** Pictures, speech, the text of sound, web search and single prompts: bytes to an order, one call of the desk, its answer to bytes. */
 import { Elysia } from "elysia";
 import { AppError } from "../../base/errors.ts";
+import { maxUploadBytes } from "../../base/limits.ts";
 import type { Order } from "../../gateway/order.ts";
 import type { OrderDesk } from "../../gateway/order-desk.ts";
 import type { OrderPlanner } from "../../gateway/order-planner.ts";
@@ -9,7 +10,7 @@ import { measureSound, type TranscriptionEndpoint } from "../../gateway/transcri
 import {
   dvmRequestSchema, imageRequestSchema, searchRequestSchema, soundQuoteSchema, speechRequestSchema, transcriptionRequestSchema, translationRequestSchema,
 } from "../contract/orders.ts";
-import { UploadRoom, withForm } from "../multipart-body.ts";
+import { UploadRoom, uploadTooLarge, withForm } from "../multipart-body.ts";
 import { answerPaid, type PaidRoute } from "../paid-route.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
 
@@ -41,7 +42,8 @@ const formReaders: Readonly<Record<string, OrderReader>> = {
 
 /** The least that is sold by each, for those who only look. */
 const leastBodies: Readonly<Record<string, Record<string, unknown>>> = {
-  "/images/generations": { prompt: "?" }, "/audio/speech": { input: "?" }, "/audio/transcriptions": { seconds: 1 }, "/audio/translations": { seconds: 1 }, "/data/web/search": { query: "?" }, "/api/dvm": { prompt: "?" },
+  "/images/generations": { prompt: "?" }, "/audio/speech": { input: "?" }, "/audio/transcriptions": { seconds: 1 }, "/audio/translations": { seconds: 1 },
+  "/data/web/search": { query: "?" }, "/api/dvm": { prompt: "?" },
 };
 
 export function orderRoutes({ orders, planner, setting }: OrderParts, context: PublicContext) {
@@ -66,6 +68,7 @@ function readSeconds(planner: OrderPlanner, body: Record<string, unknown>, endpo
 
 async function readSound(planner: OrderPlanner, form: Record<string, unknown>, endpoint: TranscriptionEndpoint): Promise<Order> {
   const { file, response_format } = (endpoint === "audio/transcriptions" ? transcriptionRequestSchema : translationRequestSchema).parse(form);
+  if (file.size > maxUploadBytes) throw uploadTooLarge();
   const sound = measureSound(await file.bytes());
   return planner.transcription({ endpoint, seconds: sound.seconds, sound, format: response_format ?? "json", body: form });
 }

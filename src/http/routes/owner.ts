@@ -90,6 +90,13 @@ function redirect(to: string, cookie?: string): Response {
   return new Response(null, { status: 303, headers: { ...headers, Location: to, ...(cookie && { "Set-Cookie": cookie }) } });
 }
 
+function nodeToWire({ condition, network, publicKey, receivableMsat }: Report["node"]) {
+  return {
+    reachable: condition.kind === "ready" || condition.kind === "syncing", state: condition.kind, ...(condition.kind !== "ready" && { what: condition.what }),
+    network, public_key: publicKey, ...(receivableMsat !== undefined && { receivable_sats: toJsonNumber(floorToSat(receivableMsat)) }),
+  };
+}
+
 /** Amounts of the owner's API are decimal strings of millisatoshi, and whole sats for reading. */
 function toWire(report: Report) {
   const amount = (msat: Report["owedMsat"]) => ({ msat: String(msat), sats: toJsonNumber(floorToSat(msat)) });
@@ -98,7 +105,7 @@ function toWire(report: Report) {
     calls_today: report.callsToday,
     owed_to_payers: amount(report.owedMsat),
     open_invoices: report.openInvoices,
-    node: { reachable: report.node.reachable, network: report.node.network, public_key: report.node.publicKey },
+    node: nodeToWire(report.node),
     upstreams: report.upstreams.map((one) => ({
       name: one.name, healthy: one.healthy, models_for_sale: one.modelsForSale, models_without_price: one.modelsWithoutPrice,
       refuses_your_key: one.refusesOwner,

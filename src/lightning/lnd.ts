@@ -1,0 +1,172 @@
+/** An LND node over REST: sells with a macaroon that reads and writes invoices, and nothing more. Field by field from lnrpc/lightning.proto. */
+import { z } from "zod";
+import { AppError } from "../base/errors.ts";
+import { decodeBase64, toHex } from "../base/bytes.ts";
+import { lndInvoicePage } from "../base/limits.ts";
+import { msat } from "../money/msat.ts";
+import { maxMemoBytes, readInvoice } from "./bolt11.ts";
+import { LndError, type LndRest } from "./lnd-rest.ts";
+import type { Cleanable, Diagnosable, InvoiceState, Liquid, Network, NewInvoice, Node, NodeCondition, NodeStatus, Settlement } from "./node.ts";
+
+/** 64-bit integers come as decimal text, and are left out when zero by some versions. */
+const integer = z.union([z.string().regex(/^-?\d+$/), z.int()]).optional().transform((value) => BigInt(value ?? 0));
+const hash = z.string().transform((text, context) => {
+  const bytes = decodeBase64(text);
+  if (bytes?.length === 32) return toHex(bytes);
+  context.addIssue({ code: "custom", message: "no hash" });
+  return z.NEVER;
+});
+
+const newInvoice = z.object({ r_hash: hash, payment_request: z.string() });
+const invoice = z.object({ r_hash: hash, state: z.enum(["OPEN", "SETTLED", "CANCELED", "ACCEPTED"]).catch("OPEN"), amt_paid_msat: integer, settle_index: integer });
+const invoicePage = z.object({ invoices: z.array(invoice).default([]), last_index_offset: integer });
+const walletState = z.object({ state: z.string() });
+const info = z.object({
+  identity_pubkey: z.string().regex(/^0[23][0-9a-f]{64}$/), alias: z.string().default(""), synced_to_chain: z.boolean().default(false), version: z.string().default(""),
+  chains: z.array(z.object({ network: z.string() })).min(1),
+});
+const channelBalance = z.object({ remote_balance: z.object({ msat: integer }).optional() });
+const anything = z.unknown();
+
+type LndInvoice = z.infer<typeof invoice>;
+
+const networks: Readonly<Record<string, Network>> = { mainnet: "mainnet", testnet: "testnet", testnet4: "testnet4", signet: "signet", regtest: "regtest", simnet: "simnet" };
+
+export type LndOptions = {
+  rest: LndRest;
+  /** Route hints through private channels, for a node that has no public ones. */
+  private: boolean;
+};
+
+export function lndNode(options: LndOptions): Node & Diagnosable & Liquid & Cleanable {
+  const { rest } = options;
+  return {
+    createInvoice: (input) => createInvoice(options, input),
+    lookupInvoice: (paymentHash) => lookUp(rest, paymentHash),
+    settlements: (since, signal) => settlements(rest, since, signal),
+    status: () => status(rest),
+    condition: () => condition(rest),
+    receivableMsat: async () => msat((await rest.get("/v1/balance/channels", channelBalance)).remote_balance?.msat ?? 0n),
+    discardInvoice: (paymentHash) => discard(rest, paymentHash),
+  };
+}
+
+async function createInvoice({ rest, private: hints }: LndOptions, { amountMsat, reference, memo, expirySeconds }: Parameters<Node["createInvoice"]>[0]): Promise<NewInvoice> {
+  const body = { memo: memoOf(memo, reference), value_msat: String(amountMsat), expiry: String(expirySeconds), private: hints };
+  const made = await rest.post("/v1/invoices", body, newInvoice);
+  const text = readInvoice(made.payment_request);
+  // A payer would be shown what we have not asked for.
+  if (text === undefined || text.paymentHash !== made.r_hash || text.amountMsat !== amountMsat) throw new LndError("refused", "The Lightning node made another invoice than was asked for.");
+  return { paymentHash: made.r_hash, bolt11: made.payment_request, expiresAtMs: text.expiresAtMs };
+}
+
+/** LND has no field for an id of ours: it ends the memo, where a listing finds it again. */
+function memoOf(memo: string, reference: string): string {
+  const ending = ` [${reference}]`;
+  let bytes = new TextEncoder().encode(memo).slice(0, maxMemoBytes - ending.length);
+  // Never half of a letter.
+  while (bytes.length > 0 && new TextDecoder().decode(bytes).endsWith("\uFFFD")) bytes = bytes.slice(0, -1);
+  return new TextDecoder().decode(bytes) + ending;
+}
+
+async function lookUp(rest: LndRest, paymentHash: string): Promise<InvoiceState> {
+  try {
+    const { state, amt_paid_msat: paidMsat } = await rest.get(`/v1/invoice/${paymentHash}`, invoice);
+    if (state === "SETTLED") return { state: "settled", paidMsat: msat(paidMsat) };
+    // ACCEPTED: parts of a payment have come and may still settle. LND itself cancels what has expired.
+    return { state: state === "CANCELED" ? "dead" : "open" };
+  } catch (error) {
+    if (error instanceof LndError && error.trouble === "not_found") return { state: "unknown" };
+    throw error;
+  }
+}
+
+/**
+ * The stream of LND begins after a settle index, and 0 means from now on: then the past comes from a listing, asked for when the
+ * stream has been asked for, so that nothing falls between.
+ */
+async function* settlements(rest: LndRest, since: bigint, signal: AbortSignal): AsyncGenerator<Settlement> {
+  const live = rest.stream("GET", `/v1/invoices/subscribe?settle_index=${since}`, undefined, invoice, signal);
+  const first = live.next();
+  // Whoever waits for it hears of its failure below.
+  first.catch(() => undefined);
+  let told = since;
+  if (since === 0n && !signal.aborted)
+    for (const settlement of await listSettled(rest)) {
+      told = settlement.cursor;
+      yield settlement;
+    }
+  for (let next = await first; !next.done; next = await live.next()) {
+    const settlement = toSettlement(next.value);
+    if (settlement === undefined || settlement.cursor <= told) continue;
+    yield settlement;
+  }
+}
+
+function toSettlement({ r_hash: paymentHash, state, amt_paid_msat: paidMsat, settle_index: cursor }: LndInvoice): Settlement | undefined {
+  return state === "SETTLED" && paidMsat > 0n ? { paymentHash, paidMsat: msat(paidMsat), cursor } : undefined;
+}
+
+/** In the order of settlement. Only what is told is kept of each: a node may have a hundred thousand. */
+async function listSettled(rest: LndRest): Promise<Settlement[]> {
+  const settled: Settlement[] = [];
+  for (let offset = 0n; ; ) {
+    const page = await rest.get(`/v1/invoices?index_offset=${offset}&num_max_invoices=${lndInvoicePage}`, invoicePage);
+    for (const one of page.invoices) {
+      const settlement = toSettlement(one);
+      if (settlement) settled.push(settlement);
+    }
+    if (page.invoices.length < lndInvoicePage) break;
+    offset = page.last_index_offset;
+  }
+  return settled.sort((a, b) => (a.cursor < b.cursor ? -1 : 1));
+}
+
+async function status(rest: LndRest): Promise<NodeStatus> {
+  try {
+    const { identity_pubkey: publicKey, alias, chains } = await rest.get("/v1/getinfo", info);
+    const network = networks[chains[0]!.network];
+    if (network === undefined) throw new LndError("refused", `The Lightning node is on a network nobody here knows (${chains[0]!.network.slice(0, 32)}).`);
+    return { network, publicKey, alias };
+  } catch (error) {
+    if (error instanceof LndError && error.trouble === "forbidden") return statusOfInvoice(rest, error);
+    throw error;
+  }
+}
+
+/** LND's own invoice.macaroon may not ask who the node is; an invoice of the node says it. */
+async function statusOfInvoice(rest: LndRest, forbidden: LndError): Promise<NodeStatus> {
+  const made = await rest.post("/v1/invoices", { memo: "Hearth asks who this is", value_msat: "1000", expiry: "60" }, newInvoice).catch(() => Promise.reject(forbidden));
+  const text = readInvoice(made.payment_request);
+  if (text === undefined) throw forbidden;
+  return { network: text.network, publicKey: text.payee, alias: "" };
+}
+
+const states: Readonly<Record<string, NodeCondition>> = {
+  NON_EXISTING: { kind: "locked", what: "The node has no wallet yet; create one with `lncli create`." },
+  LOCKED: { kind: "locked", what: "The node's wallet is locked; unlock it with `lncli unlock`." },
+  UNLOCKED: { kind: "starting", what: "The node is starting." },
+  RPC_ACTIVE: { kind: "starting", what: "The node is starting." },
+  WAITING_TO_START: { kind: "starting", what: "The node waits for its turn in the cluster." },
+};
+
+/** Never throws: whatever is wrong is what the owner has to know. */
+async function condition(rest: LndRest): Promise<NodeCondition> {
+  try {
+    const { state } = await rest.state(walletState);
+    const waiting = states[state];
+    if (waiting) return waiting;
+    const { synced_to_chain: synced } = await rest.get("/v1/getinfo", info);
+    return synced ? { kind: "ready" } : { kind: "syncing", what: "The node is catching up with the chain; payments may not arrive until it has." };
+  } catch (error) {
+    // A macaroon that may not ask this may still sell.
+    if (error instanceof LndError && error.trouble === "forbidden") return (await status(rest).then(() => true, () => false)) ? { kind: "ready" } : { kind: "refused", what: error.message };
+    return { kind: error instanceof LndError && (error.trouble === "locked" || error.trouble === "starting") ? error.trouble : "unreachable", what: error instanceof AppError ? error.message : String(error) };
+  }
+}
+
+/** Since 0.20; only what can never be paid. */
+async function discard(rest: LndRest, paymentHash: string): Promise<void> {
+  await rest.delete(`/v1/invoices?invoice_hash=${paymentHash}`, anything);
+}
+

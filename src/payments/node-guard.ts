@@ -1,0 +1,82 @@
+/**
+ * A node that is used only once it is known to be the one this data directory belongs to. A node that cannot be reached yet is no reason
+ * not to start: what is asked of it fails until it answers. Another node's money is never mixed with this one's.
+ */
+import type { Cleanable, Liquid, Network, Node } from "../lightning/node.ts";
+import type { Writer } from "../store/command.ts";
+import type { Reader } from "../store/reader.ts";
+import { bindNode, boundNode } from "./node-identity.ts";
+
+export type NodeIdentity = { network: Network; publicKey: string };
+
+/** What an adapter may be able to do besides. */
+export type NodeAbilities = Partial<Liquid & Cleanable>;
+
+export class NodeGuard implements Node {
+  readonly #node: Node & NodeAbilities;
+  readonly #writer: Writer;
+  readonly #onStranger: (reason: string) => never;
+  #identity: NodeIdentity | undefined;
+  #checked: Promise<void> | undefined;
+
+  constructor(parts: { node: Node & NodeAbilities; writer: Writer; reader: Reader; /** The node is another one: the process must not go on. */ onStranger(reason: string): never }) {
+    this.#node = parts.node;
+    this.#writer = parts.writer;
+    this.#onStranger = parts.onStranger;
+    this.#identity = boundNode(parts.reader);
+  }
+
+  /** Known from the data directory, or since the node has answered; undefined where it never has. */
+  get identity(): NodeIdentity | undefined {
+    return this.#identity;
+  }
+
+  async createInvoice(input: Parameters<Node["createInvoice"]>[0]): ReturnType<Node["createInvoice"]> {
+    await this.check();
+    return this.#node.createInvoice(input);
+  }
+
+  async lookupInvoice(paymentHash: string): ReturnType<Node["lookupInvoice"]> {
+    await this.check();
+    return this.#node.lookupInvoice(paymentHash);
+  }
+
+  async *settlements(since: bigint, signal: AbortSignal): ReturnType<Node["settlements"]> & AsyncGenerator {
+    await this.check();
+    yield* this.#node.settlements(since, signal);
+  }
+
+  status(): ReturnType<Node["status"]> {
+    return this.#node.status();
+  }
+
+  /** Undefined where the node cannot tell. */
+  async receivableMsat(): Promise<Awaited<ReturnType<Liquid["receivableMsat"]>> | undefined> {
+    await this.check();
+    return this.#node.receivableMsat?.();
+  }
+
+  /** Best effort: what stays on the node costs it a little room and nobody any money. */
+  async discardInvoice(paymentHash: string): Promise<void> {
+    await this.#node.discardInvoice?.(paymentHash).catch(() => undefined);
+  }
+
+  /** Once it has been found right it is not asked again. @throws AppError `node_unavailable`. */
+  check(): Promise<void> {
+    const checking = this.#checked ?? this.#check();
+    this.#checked = checking;
+    return checking;
+  }
+
+  async #check(): Promise<void> {
+    try {
+      const { network, publicKey } = await this.#node.status();
+      const bound = await this.#writer.durable(bindNode, { network, publicKey });
+      if (!bound.ok) this.#onStranger(`this data directory belongs to the ${bound.boundTo} ${bound.bound}; use another HEARTH_DATA_DIR for this one`);
+      this.#identity = { network, publicKey };
+    } catch (error) {
+      this.#checked = undefined;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,182 @@
+/** Selling with a real LND on a real chain: the port's contract, a purchase, and the states an owner sees. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { decodeHex32, sha256, toHex } from "../../src/base/bytes.ts";
+import { boundedNode } from "../../src/lightning/bounded-node.ts";
+import { lndNode } from "../../src/lightning/lnd.ts";
+import { lndAccess } from "../../src/lightning/lnd-access.ts";
+import { dangerousRights, macaroonRights } from "../../src/lightning/lnd-macaroon.ts";
+import { LndRest } from "../../src/lightning/lnd-rest.ts";
+import { msat } from "../../src/money/msat.ts";
+import { nodeContract } from "../contract/node.ts";
+import { ask, balanceOf, type Bill, eventually, hello, makeDataDir, openOwnersDoor, removeDataDir, type RunningHearth, startHearth, until } from "../support/hearth.ts";
+import { type LndNetwork, payFrom, startLndNetwork } from "./lnd-network.ts";
+import { startSandboxModel } from "../../src/upstream/sandbox-model.ts";
+
+const slowMs = 120_000;
+let net: LndNetwork;
+beforeAll(async () => void (net = await startLndNetwork()), 10 * 60_000);
+afterAll(() => net?.stop());
+
+let baked: Promise<string> | undefined;
+
+/** As a careful owner bakes it, once. */
+function sellingMacaroon(): Promise<string> {
+  return (baked ??= bake());
+}
+
+async function bake(): Promise<string> {
+  return (JSON.parse(`"${await net.seller.lncli("bakemacaroon", "invoices:read", "invoices:write", "info:read", "offchain:read")}"`) as string).trim();
+}
+
+const nodeWith = (macaroon: string, url = net.seller.restUrl) => lndNode({ rest: new LndRest(lndAccess({ url, certificate: net.seller.certificatePath, macaroon })), private: false });
+
+nodeContract("LND", async () => ({
+  node: boundedNode(nodeWith(await sellingMacaroon())),
+  payInvoice: (bolt11) => payFrom(net.payer, bolt11),
+  referenceOf: async (paymentHash) => / \[(\w+)\]$/.exec((JSON.parse(await net.seller.lncli("lookupinvoice", paymentHash)) as { memo: string }).memo)?.[1],
+  stop: () => undefined,
+}));
+
+describe("the macaroon", () => {
+  test("that is baked for selling is enough, and allows nothing with which money could leave", async () => {
+    const rights = macaroonRights(await sellingMacaroon());
+    expect(rights?.toSorted()).toEqual(["info:read", "invoices:read", "invoices:write", "offchain:read"]);
+    expect(dangerousRights(rights!)).toEqual([]);
+  });
+
+  test("of the admin is known for what it is", () => {
+    const rights = macaroonRights(readFileSync(net.seller.macaroonPath("admin")).toString("hex"));
+    expect(dangerousRights(rights!)).toEqual(expect.arrayContaining(["offchain:write", "onchain:write", "macaroon:generate"]));
+  });
+
+  test("that LND makes for invoices sells too, though it may not say who the node is", async () => {
+    const node = nodeWith(net.seller.macaroonPath("invoice"));
+    const { identity_pubkey: publicKey } = JSON.parse(await net.seller.lncli("getinfo")) as { identity_pubkey: string };
+    expect(await node.status()).toEqual({ network: "regtest", publicKey, alias: "" });
+    expect(await node.condition()).toEqual({ kind: "ready" });
+    expect((await node.createInvoice({ amountMsat: msat(1_000n), reference: "i_1", memo: "x", expirySeconds: 60 })).bolt11).toStartWith("lnbcrt");
+  });
+
+  test.each([["nonsense", "ab".repeat(40)], ["a file that is not there", "/nowhere/hearth.macaroon"]])("%s is a state with a sentence, not a crash", async (_what, macaroon) => {
+    const condition = await nodeWith(macaroon).condition();
+    expect(["refused", "unreachable"]).toContain(condition.kind);
+    expect(condition).toMatchObject({ what: expect.stringMatching(/macaroon/) });
+  });
+});
+
+describe("the connection", () => {
+  test("is not made to a node with another certificate, whatever it says", async () => {
+    const node = lndNode({ rest: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.payer.certificatePath, macaroon: await sellingMacaroon() })), private: false });
+    expect(await node.condition()).toMatchObject({ kind: "unreachable", what: expect.stringContaining("tls_cert") });
+  });
+
+  test("is not made without its certificate", async () => {
+    const node = lndNode({ rest: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: undefined, macaroon: await sellingMacaroon() })), private: false });
+    expect((await node.condition()).kind).toBe("unreachable");
+  });
+
+  test("finds the node under a name its certificate was not made for, since it is trusted by itself", async () => {
+    const pem = readFileSync(net.seller.certificatePath, "utf8");
+    const port = new URL(net.seller.restUrl).port;
+    for (const [url, certificate] of [[`https://localhost:${port}`, pem], [`https://127.0.0.2:${port}`, pem], [net.seller.restUrl, Buffer.from(pem).toString("hex")]]) {
+      const answer = await lndNode({ rest: new LndRest(lndAccess({ url: url!, certificate, macaroon: await sellingMacaroon() })), private: false }).condition();
+      // 127.0.0.2 is not listened on: it may not be reached, but not for its certificate.
+      expect(answer.kind === "ready" || !(answer as { what: string }).what.includes("tls_cert")).toBe(true);
+    }
+  });
+});
+
+test("an expired or cancelled invoice is dead, and gone from the node once discarded", async () => {
+  const node = nodeWith(await sellingMacaroon());
+  const { paymentHash } = await node.createInvoice({ amountMsat: msat(1_000n), reference: "i_2", memo: "x", expirySeconds: 600 });
+  await net.seller.lncli("cancelinvoice", paymentHash);
+  expect(await node.lookupInvoice(paymentHash)).toEqual({ state: "dead" });
+  await node.discardInvoice(paymentHash);
+  expect(await node.lookupInvoice(paymentHash)).toEqual({ state: "unknown" });
+});
+
+describe("a Hearth with this node", () => {
+  let hearth: RunningHearth, upstream: ReturnType<typeof startSandboxModel>;
+  const dataDir = makeDataDir();
+  const start = async () =>
+    startHearth({
+      command: "serve", dataDir,
+      config: `usd_per_btc = 100000\nlisten = "127.0.0.1"\n[[upstreams]]\nname = "sandbox"\nurl = "${upstream.url}"\nprice = { input_sats_per_mtok = 200, output_sats_per_mtok = 800 }\n`,
+      env: { HEARTH_NODE: "lnd", HEARTH_LND_REST_URL: net.seller.restUrl, HEARTH_LND_TLS_CERT: net.seller.certificatePath, HEARTH_LND_MACAROON: await sellingMacaroon() },
+    });
+  beforeAll(async () => {
+    upstream = startSandboxModel();
+    hearth = await start();
+  }, slowMs);
+  afterAll(async () => {
+    await hearth?.stop();
+    await upstream?.stop();
+    removeDataDir(dataDir);
+  });
+  const buy = async () => (await (await ask(hearth.url, hello)).json()) as Bill;
+  const balance = async (bill: Bill, preimage: string) => (await balanceOf(hearth.url, `L402 ${bill.macaroon}:${preimage}`)).balance_msat;
+
+  test("sells: 402, paid by another node, answered, change kept", async () => {
+    const bill = await buy();
+    const preimage = await payFrom(net.payer, bill.invoice);
+    expect(toHex(sha256(decodeHex32(preimage)!))).toBe(bill.payment_hash);
+    const answer = await ask(hearth.url, hello, `L402 ${bill.macaroon}:${preimage}`);
+    expect(answer.status).toBe(200);
+    expect(await balance(bill, preimage)).toBe(bill.amount_sats * 1_000 - Number(answer.headers.get("x-hearth-cost-msat")));
+  }, slowMs);
+
+  test("an unpaid invoice's preimage, read from the node, buys nothing", async () => {
+    const bill = await buy();
+    const { r_preimage: preimage } = JSON.parse(await net.seller.lncli("lookupinvoice", bill.payment_hash)) as { r_preimage: string };
+    expect(toHex(sha256(decodeHex32(preimage)!))).toBe(bill.payment_hash);
+    expect((await ask(hearth.url, hello, `L402 ${bill.macaroon}:${preimage}`)).status).toBe(503);
+    expect((await ask(hearth.url, hello, undefined, { headers: { authorization: `L402 ${bill.macaroon}` } })).status).toBe(402);
+  }, slowMs);
+
+  test("what is paid while Hearth is down is credited when it is back, by the stored index", async () => {
+    const bill = await buy();
+    await hearth.stop();
+    const preimage = await payFrom(net.payer, bill.invoice);
+    // Somebody else's invoice on the same node is none of ours.
+    const { payment_request: foreign } = JSON.parse(await net.seller.lncli("addinvoice", "--amt=5")) as { payment_request: string };
+    await payFrom(net.payer, foreign);
+    hearth = await start();
+    await eventually("it is credited", async () => (hearth.output().includes(bill.payment_hash) ? true : undefined), 30_000);
+    expect(await balance(bill, preimage)).toBe(bill.amount_sats * 1_000);
+  }, slowMs);
+
+  test("a node that ends and comes back: the owner sees it, buyers get a 503, and selling goes on", async () => {
+    const owner = await openOwnersDoor(hearth);
+    const nodeOf = async () => (await owner.status() as unknown as { node: { state: string; what?: string; receivable_sats?: number } }).node;
+    expect(await nodeOf()).toMatchObject({ state: "ready", receivable_sats: expect.any(Number) });
+    const before = await buy();
+    await net.seller.kill("SIGKILL");
+    expect((await ask(hearth.url, hello)).status).toBe(503);
+    expect(await nodeOf()).toMatchObject({ state: "unreachable", what: expect.stringContaining("cannot be reached") });
+    await net.seller.start();
+    await until("the node is ready", async () => (await nodeOf()).state === "ready", 60_000);
+    const preimage = await eventually("the payer finds its way", () => payFrom(net.payer, before.invoice).catch(() => undefined), 60_000);
+    expect((await ask(hearth.url, hello, `L402 ${before.macaroon}:${preimage}`)).status).toBe(200);
+  }, 3 * slowMs);
+
+  test("starts beside a node that is down, and sells once it is there", async () => {
+    await hearth.stop();
+    await net.seller.kill("SIGTERM");
+    hearth = await start();
+    expect((await ask(hearth.url, hello)).status).toBe(503);
+    await net.seller.start();
+    await eventually("it sells", async () => ((await ask(hearth.url, hello)).status === 402 ? true : undefined), 60_000);
+  }, 3 * slowMs);
+
+  test("another node refuses to start on this data directory", async () => {
+    await hearth.stop();
+    const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../src/main.ts"), "serve"], {
+      env: { PATH: process.env.PATH!, HOME: dataDir, HEARTH_DATA_DIR: dataDir, HEARTH_PORT: "0", HEARTH_OWNER_PORT: "0", HEARTH_NODE: "lnd", HEARTH_LND_REST_URL: net.payer.restUrl, HEARTH_LND_TLS_CERT: net.payer.certificatePath, HEARTH_LND_MACAROON: net.payer.macaroonPath("admin") },
+      stdout: "pipe", stderr: "pipe",
+    });
+    expect(await child.exited).toBe(70);
+    expect(await new Response(child.stdout).text() + (await new Response(child.stderr).text())).toContain("this data directory belongs to the node");
+  }, slowMs);
+});

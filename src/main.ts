@@ -50,6 +50,7 @@ import { OwnerKeys } from "./owner/keys.ts";
 import { hasPassword, isPassword, setPassword } from "./owner/password.ts";
 import { makeReport, type NodeHealth } from "./owner/report.ts";
 import { OwnerSessions } from "./owner/session.ts";
+import { Inbound } from "./payments/inbound.ts";
 import { type NodeAbilities, NodeGuard } from "./payments/node-guard.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
@@ -159,7 +160,10 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const secret = (name: string) => loadOrMakeSecret(join(config.data_dir, "keys", name), 32, random);
   const [master, tokenKey] = [secret("credentials"), secret("tokens")];
   const { limits } = config;
-  const payments = new Payments({ node, writer, reader, clock, random, boot, limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address } });
+  const payments = new Payments({
+    node, writer, reader, clock, random, boot, inbound: new Inbound(node, clock),
+    limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address, owedMsat: satToMsat(sat(BigInt(limits.max_owed_sats))) },
+  });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
   const rates = openRates(config);
   const prices = loadPrices(config.data_dir);

@@ -61,6 +61,10 @@ export const maxParallelNodeCalls = 16;
 export const maxNodeAnswerBytes = 32 * 1024 * 1024;
 /** Invoices of one page when a node is asked for all it ever made. */
 export const lndInvoicePage = 500;
+/** How long what the node can still be paid is believed. */
+export const inboundMs = 10_000;
+/** A settlement that a look found and the stream has not told after this long means that the stream is half open. */
+export const streamPatienceMs = 5_000;
 /** Open invoices are looked up this often, whatever the settlement stream says: streams can be half open. */
 export const invoicePollMs = 15_000;
 /** A settlement stream that broke is opened again after this long, doubled each time up to the second figure. */

@@ -159,6 +159,8 @@ export const configSchema = z.strictObject({
       min_price_sats: z.number().int().min(1).max(100_000).default(10),
       min_topup_sats: z.number().int().min(1).max(1_000_000).default(100),
       max_topup_sats: z.number().int().min(1).max(100_000_000).default(1_000_000),
+      /** What all payers together may have paid in and not spent; above it no invoice is made. */
+      max_owed_sats: z.number().int().min(1_000).max(2_100_000_000_000_000).default(10_000_000),
       max_open_invoices_per_address: z.number().int().min(1).max(100_000).default(20),
       max_open_invoices: z.number().int().min(1).max(10_000_000).default(2_000),
     })

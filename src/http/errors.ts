@@ -37,6 +37,8 @@ const statusOf: Record<string, number> = {
   internal: 500,
   upstream_unavailable: 503,
   node_unavailable: 503,
+  no_inbound: 503,
+  topups_paused: 503,
   settlement_unknown: 503,
   rate_unknown: 503,
   storage_full: 503,

@@ -3,9 +3,8 @@ import type { NodeCondition } from "../lightning/node.ts";
 import type { Clock } from "../base/clock.ts";
 import { totalSince } from "../charge/commands.ts";
 import type { UpstreamHealth } from "../gateway/model-directory.ts";
-import { nodeAccount, revenueAccount } from "../ledger/account.ts";
-import { getAccount } from "../ledger/transfers.ts";
-import { type Msat, msat } from "../money/msat.ts";
+import { owedMsat } from "../ledger/owed.ts";
+import type { Msat } from "../money/msat.ts";
 import type { Reader } from "../store/reader.ts";
 
 /** Network and key are unknown where it has never answered. */
@@ -46,18 +45,11 @@ export async function makeReport(sources: ReportSources): Promise<Report> {
     earned7DaysMsat: since(7).earnedMsat,
     earned30DaysMsat: since(30).earnedMsat,
     callsToday: today.calls,
-    owedMsat: owed(reader),
+    owedMsat: owedMsat(reader),
     openInvoices: sources.openInvoices(),
     node: await sources.nodeHealth(),
     upstreams: sources.upstreams(),
     storageFull: storage.full,
     queuedCommands: storage.queued,
   };
-}
-
-/** All that came in through the node, less all that was earned: double entry leaves nothing else. */
-function owed(reader: Reader): Msat {
-  const node = getAccount(reader, nodeAccount);
-  const revenue = getAccount(reader, revenueAccount);
-  return msat(node.debitsPostedMsat - node.creditsPostedMsat - (revenue.creditsPostedMsat - revenue.debitsPostedMsat));
 }

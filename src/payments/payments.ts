@@ -8,10 +8,12 @@ import { AppError } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
 import { invoiceExpirySeconds, maxCachedCredentials, settlementPatienceMs, settlementRetryMs, strangersLookupMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
+import { owedMsat } from "../ledger/owed.ts";
 import type { Node } from "../lightning/node.ts";
 import { type Msat, type Sat, satToMsat } from "../money/msat.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
+import type { Inbound } from "./inbound.ts";
 import { OpenInvoices } from "./open-invoices.ts";
 import { countOpenInvoices, type CreditOutcome, creditInvoice, findInvoice, findInvoiceByClaimSecret, findInvoiceByQuote, forgetInvoice, openInvoice } from "./commands.ts";
 import type { CreditedInvoice, Invoice, OpenInvoice, Purpose } from "./invoice.ts";
@@ -31,8 +33,8 @@ export type InvoiceRequest = {
   claimSecretHashFor(paymentHash: string): string | undefined;
 };
 
-/** Unpaid invoices the node may hold for us. */
-export type OpenInvoiceLimits = { inAll: number; perAddress: number };
+/** Unpaid invoices the node may hold for us, and what all payers together may have paid in and not spent. */
+export type PaymentLimits = { inAll: number; perAddress: number; owedMsat: Msat };
 
 /** The node's answer about one invoice, already credited where it says settled. */
 export type Confirmation =
@@ -49,7 +51,8 @@ export class Payments {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #boot: bigint;
-  readonly #limits: OpenInvoiceLimits;
+  readonly #limits: PaymentLimits;
+  readonly #inbound: Inbound;
   readonly #open: OpenInvoices;
   /** A credited invoice never changes again. */
   readonly #credited = new BoundedMap<CreditedInvoice>(maxCachedCredentials);
@@ -58,7 +61,7 @@ export class Payments {
   readonly #answers = new BoundedMap<{ atMs: number; answer: Confirmation }>(maxCachedCredentials);
   readonly #listeners = new Map<string, Set<() => void>>();
 
-  constructor(parts: { node: Node; writer: Writer; reader: Reader; clock: Clock; random: Random; boot: bigint; limits: OpenInvoiceLimits }) {
+  constructor(parts: { node: Node; writer: Writer; reader: Reader; clock: Clock; random: Random; boot: bigint; limits: PaymentLimits; inbound: Inbound }) {
     this.#node = parts.node;
     this.#writer = parts.writer;
     this.#reader = parts.reader;
@@ -66,6 +69,7 @@ export class Payments {
     this.#random = parts.random;
     this.#boot = parts.boot;
     this.#limits = parts.limits;
+    this.#inbound = parts.inbound;
     this.#open = new OpenInvoices(countOpenInvoices(parts.reader));
   }
 
@@ -91,7 +95,7 @@ export class Payments {
 
   /**
    * An invoice of the node, with its row on the disk before anybody sees it.
-   * @throws AppError `too_many_invoices`, `node_unavailable`, `busy`, `storage_full`: all before any money moves.
+   * @throws AppError `too_many_invoices`, `topups_paused`, `no_inbound`, `node_unavailable`, `busy`, `storage_full`: all before any money moves.
    */
   async open(request: InvoiceRequest): Promise<OpenInvoice> {
     const { address } = request;
@@ -99,8 +103,11 @@ export class Payments {
       throw tooMany(`${this.#open.count} invoices wait for payment`);
     if (address !== undefined && this.#open.countOf(address, this.#clock.nowMs()) >= this.#limits.perAddress)
       throw tooMany(`${this.#limits.perAddress} invoices for your address wait for payment; pay one, or present its macaroon or payment hash to see it again`);
+    const amountMsat = satToMsat(request.amountSats);
+    if (owedMsat(this.#reader) + amountMsat > this.#limits.owedMsat) throw paused();
     this.#open.begin(address);
     try {
+      await this.#inbound.check(amountMsat);
       const invoice = await this.#make(request);
       this.#open.made(invoice.paymentHash, address, invoice.expiresAtMs);
       return invoice;
@@ -204,6 +211,10 @@ export class Payments {
       return { kind: "unreachable" };
     }
   }
+}
+
+function paused(): AppError {
+  return new AppError("topups_paused", "This house holds as much of its payers' money as it wants to; spend what you have here, or try again later.", { retryable: true, retryAfterSeconds: 3_600 });
 }
 
 function tooMany(what: string): AppError {

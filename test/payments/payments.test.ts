@@ -3,9 +3,10 @@
  * and a right preimage is never turned away for want of the node's word.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { invoiceExpirySeconds, invoiceForgetAfterMs, invoicePollMs, settlementPatienceMs, settlementRetryMs } from "../../src/base/limits.ts";
+import { firstStreamRetryMs, inboundMs, invoiceExpirySeconds, invoiceForgetAfterMs, invoicePollMs, settlementPatienceMs, settlementRetryMs, streamPatienceMs } from "../../src/base/limits.ts";
 import type { SandboxFaults } from "../../src/lightning/sandbox.ts";
 import { msat } from "../../src/money/msat.ts";
+import { postCall, reserveCall } from "../../src/charge/commands.ts";
 import { findCursor } from "../../src/payments/commands.ts";
 import type { OpenInvoice } from "../../src/payments/invoice.ts";
 import { SettlementWatcher } from "../../src/payments/watcher.ts";
@@ -47,6 +48,42 @@ describe("an invoice", () => {
       house.node.misbehave({ down: false });
       expect([house.payments.openInvoices, await house.open()]).toMatchObject([0, { state: "open" }]);
     });
+});
+
+describe("an invoice is made only for what can come and may be owed", () => {
+  test("not over what the channels can still take, which is asked again after some seconds", async () => {
+    const house = new House();
+    house.receivableMsat = msat(20_000n);
+    await expect(house.open(21n)).rejects.toMatchObject({ code: "no_inbound", retryable: true });
+    expect([await house.open(20n), house.payments.openInvoices]).toMatchObject([{ state: "open" }, 1]);
+    house.receivableMsat = msat(30_000n);
+    await expect(house.open(21n)).rejects.toMatchObject({ code: "no_inbound" });
+    await house.clock.advance(inboundMs);
+    expect(await house.open(21n)).toMatchObject({ state: "open" });
+  });
+
+  test("whatever it is over, where the node cannot tell", async () => {
+    const house = new House();
+    house.receivableMsat = undefined;
+    expect(await house.open(1_000_000n)).toMatchObject({ state: "open" });
+  });
+
+  test("not while payers have more here than the owner wants to hold; what is spent makes room again", async () => {
+    const house = new House();
+    house.maxOwedMsat = msat(50_000n);
+    house.restart();
+    const invoice = await house.openAndPay(30n);
+    await house.payments.confirm(invoice.paymentHash);
+    await expect(house.open(21n)).rejects.toMatchObject({ code: "topups_paused", retryable: true });
+    expect(await house.open(20n)).toMatchObject({ state: "open" });
+    const { accountId } = house.payments.find(invoice.paymentHash) as unknown as { accountId: string };
+    house.writer.run(reserveCall, { id: "c", accountId, atMostMsat: msat(10_000n), atLeastMsat: msat(10_000n), boot: 2n, atMs: 0 });
+    house.writer.run(postCall, {
+      id: "c", accountId, costMsat: msat(10_000n), reservedMsat: msat(10_000n), terms: "{}", startedAtMs: 0, boot: 2n, atMs: 0,
+      record: { endpoint: "x", model: "x", upstream: "x", ending: "completed", inputTokens: 1, outputTokens: 1, estimated: false },
+    });
+    expect(await house.open(30n)).toMatchObject({ state: "open" });
+  });
 });
 
 describe("one payment is one credit", () => {
@@ -140,6 +177,34 @@ describe("the watcher", () => {
     expect(house.creditOf(invoice)).toBeUndefined();
     await house.clock.advance(1);
     expect(house.creditOf(invoice)).toBe(21_000n);
+  });
+
+  test("a stream that stays silent about what a look has found is opened again, from where it was", async () => {
+    const house = new House();
+    await house.watch();
+    house.node.misbehave({ dropSettlements: 1 });
+    await house.openAndPay();
+    await house.clock.advance(invoicePollMs + streamPatienceMs - 1);
+    expect(house.cursors).toEqual([0n]);
+    await house.clock.advance(firstStreamRetryMs + 1);
+    expect(house.cursors).toEqual([0n, 0n]);
+  });
+
+  test("a stream that tells of it a moment later is left open", async () => {
+    const house = new House();
+    await house.watch();
+    const [seen] = [await house.openAndPay()];
+    await house.watcher.sweep();
+    await house.clock.advance(invoicePollMs);
+    expect([house.creditOf(seen), house.cursors]).toEqual([21_000n, [0n]]);
+  });
+
+  test("an invoice that can never be paid is forgotten here, and the node may forget it too", async () => {
+    const house = new House();
+    await house.watch();
+    const invoice = await house.open();
+    await house.clock.advance(invoiceExpirySeconds * 1_000 + invoicePollMs);
+    expect([house.payments.find(invoice.paymentHash), house.discarded]).toEqual([undefined, [invoice.paymentHash]]);
   });
 
   test("payments told in the wrong order are all credited, and none is lost to the cursor", async () => {

@@ -10,10 +10,11 @@ import { auditLedger } from "../../src/ledger/audit.ts";
 import { spendable } from "../../src/ledger/account.ts";
 import { startBoot } from "../../src/ledger/boot.ts";
 import { getAccount } from "../../src/ledger/transfers.ts";
-import type { Node } from "../../src/lightning/node.ts";
+import type { Cleanable, Node } from "../../src/lightning/node.ts";
 import { openSandboxNode, type SandboxNode } from "../../src/lightning/sandbox.ts";
-import { msat, sat } from "../../src/money/msat.ts";
+import { type Msat, msat, sat } from "../../src/money/msat.ts";
 import type { OpenInvoice } from "../../src/payments/invoice.ts";
+import { Inbound } from "../../src/payments/inbound.ts";
 import { Payments } from "../../src/payments/payments.ts";
 import { SettlementWatcher } from "../../src/payments/watcher.ts";
 import { DirectWriter } from "./direct-writer.ts";
@@ -40,6 +41,11 @@ export class PaymentsHouse {
   /** What the node was asked: the hashes looked up, and from where on settlements were to be told. */
   readonly lookups: string[] = [];
   readonly cursors: bigint[] = [];
+  /** What it may forget. */
+  readonly discarded: string[] = [];
+  /** What the node can still be paid, and what may be owed. */
+  receivableMsat: Msat | undefined;
+  maxOwedMsat = msat(1_000_000_000n);
   #made = 0;
   #started = false;
 
@@ -54,14 +60,15 @@ export class PaymentsHouse {
 
   restart(): void {
     const { boot } = this.writer.run(startBoot, { atMs: this.clock.nowMs() }) as { boot: bigint };
-    const node: Node = {
+    const node: Node & Cleanable = {
       createInvoice: (input) => this.node.createInvoice(input),
       lookupInvoice: (paymentHash) => (this.lookups.push(paymentHash), this.node.lookupInvoice(paymentHash)),
+      discardInvoice: async (paymentHash) => void this.discarded.push(paymentHash),
       settlements: (since, signal) => (this.cursors.push(since), this.node.settlements(since, signal)),
       status: () => this.node.status(),
     };
     const { writer, clock, random, maxOpenInvoices } = this;
-    this.payments = new Payments({ node, writer, reader: writer.reader, clock, random, boot, limits: { inAll: maxOpenInvoices, perAddress: 20 } });
+    this.payments = new Payments({ node, writer, reader: writer.reader, clock, random, boot, limits: { inAll: maxOpenInvoices, perAddress: 20, owedMsat: this.maxOwedMsat }, inbound: new Inbound({ receivableMsat: async () => this.receivableMsat }, clock) });
     this.watcher = new SettlementWatcher({ node, payments: this.payments, reader: writer.reader, clock });
   }
 

@@ -45,7 +45,7 @@ describe("WAV", () => {
 
 describe("a header that lies", () => {
   const mp3 = readSound("hello.mp3"), flac = readSound("hello.flac"), ogg = readSound("opus.ogg"), vorbis = readSound("vorbis.ogg");
-  const m4a = readSound("hello.m4a"), webm = readSound("hello.webm");
+  const m4a = readSound("hello.m4a"), webm = readSound("hello.webm"), recorded = readSound("recorded.webm");
   const xing = Math.max(Buffer.from(mp3).indexOf("Info"), Buffer.from(mp3).indexOf("Xing"));
   const lastPage = Buffer.from(vorbis).lastIndexOf("OggS");
   const rows: [what: string, bytes: Uint8Array, seconds: number | undefined][] = [
@@ -58,6 +58,8 @@ describe("a header that lies", () => {
     ["an MP4 whose media lasts a tick", patched(m4a, placeOf(m4a, "mdhd") + 4 + 16, [0, 0, 0, 1]), 4],
     ["an MP4 whose time goes a thousand times as fast", patched(m4a, placeOf(m4a, "mdhd") + 4 + 12, [0, 0x7a, 0x12, 0]), 4],
     ["an MP4 that lists one frame, as large as many", patched(patched(m4a, placeOf(m4a, "stsz") + 12, [0, 0, 0, 1]), placeOf(m4a, "stsz") + 16, [0, 0xff, 0xff, 0xff]), 1_399],
+    ["a WebM with a block that ends behind its file, as if all were in it", patched(recorded, placeOf(recorded, "\xa3\x99") + 1, [1, 0, 0, 0, 0, 0x10, 0, 0]), undefined],
+    ["a WebM with a block that ends behind its cluster", patched(recorded, placeOf(recorded, "\xa3\x99") + 1, [0x46, 0x60]), undefined],
     ["a WebM whose header says a millisecond", patched(webm, placeOf(webm, "\x44\x89") + 3, [0x3f, 0xf0, 0, 0, 0, 0, 0, 0]), 4],
   ];
   test.each(rows)("%s", (_what, bytes, seconds) => expect(secondsOf(bytes)).toBe(seconds));

@@ -19,18 +19,17 @@ type Element = { id: number; size: number; from: number };
 
 /** Undefined without sound, for other codecs, and for frames laced together, which WebM forbids and nobody writes. */
 export function webmSeconds(bytes: Uint8Array): number | undefined {
-  const tracks: Track[] = [];
+  const tracks: Track[] = [], ends = [bytes.length];
   for (let at = 0, elements = 0; at < bytes.length; ) {
     if (++elements > maxSoundElements) return undefined;
-    const element = elementAt(bytes, at);
-    if (entered.has(element.id)) {
-      if (element.id === id.entry) tracks.push({ number: 0, type: 0, opus: false, encoded: false, samples: 0 });
-      if (tracks.length > maxSoundTracks) return undefined;
-      at = element.from;
-      continue;
-    }
-    if (element.size === Infinity || !readElement(bytes, element, tracks)) return undefined;
-    at = element.from + element.size;
+    while (ends.at(-1)! <= at) ends.pop();
+    const element = elementAt(bytes, at), isEntered = entered.has(element.id), end = element.from + element.size;
+    // What ends behind whatever it is in may hide sound: a decoder looks inside for where to go on.
+    if (end > ends.at(-1)! && !(isEntered && element.size === Infinity)) return undefined;
+    if (element.id === id.entry) tracks.push({ number: 0, type: 0, opus: false, encoded: false, samples: 0 });
+    if (tracks.length > maxSoundTracks || (!isEntered && !readElement(bytes, element, tracks))) return undefined;
+    if (isEntered && end < ends.at(-1)!) ends.push(end);
+    at = isEntered ? element.from : end;
   }
   const heard = tracks.filter(({ type }) => type === sound);
   const clear = heard.length > 0 && heard.every(({ opus, encoded }) => opus && !encoded) && new Set(tracks.map(({ number }) => number)).size === tracks.length;

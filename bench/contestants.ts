@@ -108,7 +108,7 @@ ${temporary}
 }
 
 function hearthConfig(upstreamUrl: string, upstreams: readonly Place[]): string {
-  const limits = `[limits]\nmin_price_sats = ${credentialSats}\nmax_open_invoices = 10000000\n`;
+  const limits = `[limits]\nmin_price_sats = ${credentialSats}\nmax_open_invoices = 10000000\nmax_owed_sats = 2100000000000000\n`;
   const lists = upstreams.map((place) => `
 [[upstreams]]
 name = "${place.name}"

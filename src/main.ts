@@ -15,6 +15,7 @@ import { findKey } from "./accounts/keys.ts";
 import { Topups } from "./accounts/topups.ts";
 import { Charge } from "./charge/charge.ts";
 import { auditCommand } from "./cli/audit.ts";
+import type { NodeToCheck } from "./cli/doctor-node.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { greetingText } from "./cli/greeting.ts";
 import { keyCommand } from "./cli/key.ts";
@@ -41,7 +42,8 @@ import { CredentialDesk } from "./l402/credential.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
 import { lndNode } from "./lightning/lnd.ts";
-import { lndAccess } from "./lightning/lnd-access.ts";
+import { lndAccess, readMacaroon } from "./lightning/lnd-access.ts";
+import { dangerousRights, macaroonRights, sellingRights } from "./lightning/lnd-macaroon.ts";
 import { LndRest } from "./lightning/lnd-rest.ts";
 import type { Diagnosable, Node } from "./lightning/node.ts";
 import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
@@ -107,6 +109,17 @@ function openNode(config: Config): { node: Node & NodeAbilities & Partial<Diagno
   if (config.lnd === undefined) throw new AppError("invalid_config", "Settings: lnd is missing; node = \"lnd\" needs [lnd] with rest_url, tls_cert and macaroon, or HEARTH_LND_REST_URL, HEARTH_LND_TLS_CERT and HEARTH_LND_MACAROON.");
   const { rest_url: url, tls_cert: certificate, macaroon, private_hints } = config.lnd;
   return { node: lndNode({ rest: new LndRest(lndAccess({ url, certificate, macaroon })), private: private_hints }), sandbox: undefined };
+}
+
+/** Undefined for play money, which needs no check. */
+function nodeToCheck(config: Config): NodeToCheck | undefined {
+  if (config.node === "sandbox") return undefined;
+  const { node } = openNode(config);
+  const rights = () => {
+    const held = macaroonRights(readMacaroon(config.lnd!.macaroon));
+    return held && { missing: sellingRights.filter((right) => !held.includes(right)), dangerous: dangerousRights(held) };
+  };
+  return { node: node as NodeToCheck["node"], rights };
 }
 
 function refuseCloudForPlayMoney(upstreams: readonly { name: string; local: boolean }[]): void {
@@ -318,7 +331,7 @@ async function run(argv: string[]): Promise<void> {
       return process.exit(auditCommand(databasePath(loadConfig({ demo: false, environment: process.env })), print));
     case "doctor": {
       const config = loadConfig({ demo: false, environment: process.env });
-      return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine }, print));
+      return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine, node: nodeToCheck(config) }, print));
     }
     case "key": {
       const config = loadConfig({ demo: false, environment: process.env });

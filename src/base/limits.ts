@@ -174,6 +174,8 @@ export const drainMs = 8_000;
 /** Time for clients to hear that their connection ends. */
 export const hangUpMs = 500;
 
+/** With less the first buyers are soon turned away. */
+export const lowInboundSats = 50_000n;
 /** `hearth doctor` warns of a slower disk and of less room. */
 export const slowSyncMs = 50;
 export const lowDiskBytes = 1024 ** 3;

@@ -1,4 +1,5 @@
 /** `hearth doctor`: what Hearth depends on, one line each with what to do. Works beside a running Hearth. */
+import { checkNode, type Line, type NodeToCheck } from "./doctor-node.ts";
 import { lowDiskBytes, slowSyncMs } from "../base/limits.ts";
 import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -10,18 +11,17 @@ import { loadPrices } from "../pricing/price-table.ts";
 import type { SearchEngine } from "../upstream/search.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
-export type DoctorParts = { config: Config; upstreams: readonly Upstream[]; rates: RateBook; search: SearchEngine | undefined };
+export type DoctorParts = { config: Config; upstreams: readonly Upstream[]; rates: RateBook; search: SearchEngine | undefined; /** Undefined for play money. */ node: NodeToCheck | undefined };
 
-type Line = { ok: boolean; text: string };
 
 const syncSamples = 20;
 
 /** The process's exit code: 1 when something needs the owner. */
 export async function doctorCommand(parts: DoctorParts, print: (line: string) => void): Promise<number> {
-  const { config, upstreams, rates, search } = parts;
+  const { config, upstreams, rates, search, node } = parts;
   mkdirSync(config.data_dir, { recursive: true });
   const lines = [
-    { ok: true, text: `node: ${config.node}${config.node === "sandbox" ? " (play money)" : ""}` },
+    ...(node ? await checkNode(node) : [{ ok: true, text: "node: sandbox (play money)" }]),
     checkDisk(config.data_dir),
     checkSync(config.data_dir),
     checkClock(),

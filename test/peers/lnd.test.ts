@@ -10,7 +10,7 @@ import { dangerousRights, macaroonRights } from "../../src/lightning/lnd-macaroo
 import { LndRest } from "../../src/lightning/lnd-rest.ts";
 import { msat } from "../../src/money/msat.ts";
 import { nodeContract } from "../contract/node.ts";
-import { ask, balanceOf, type Bill, eventually, hello, makeDataDir, openOwnersDoor, removeDataDir, type RunningHearth, startHearth, until } from "../support/hearth.ts";
+import { ask, balanceOf, type Bill, eventually, hello, makeDataDir, openOwnersDoor, removeDataDir, type RunningHearth, runHearth, startHearth, until } from "../support/hearth.ts";
 import { type LndNetwork, payFrom, startLndNetwork } from "./lnd-network.ts";
 import { startSandboxModel } from "../../src/upstream/sandbox-model.ts";
 
@@ -85,6 +85,34 @@ describe("the connection", () => {
       // 127.0.0.2 is not listened on: it may not be reached, but not for its certificate.
       expect(answer.kind === "ready" || !(answer as { what: string }).what.includes("tls_cert")).toBe(true);
     }
+  });
+});
+
+describe("hearth doctor", () => {
+  const doctor = async (macaroon: string, certificate = net.seller.certificatePath) => {
+    const dataDir = makeDataDir();
+    const env = { HOME: dataDir, HEARTH_DATA_DIR: dataDir, HEARTH_NODE: "lnd", HEARTH_LND_REST_URL: net.seller.restUrl, HEARTH_LND_TLS_CERT: certificate, HEARTH_LND_MACAROON: macaroon };
+    await Bun.write(join(dataDir, "hearth.toml"), "usd_per_btc = 100000\n");
+    const { output } = await runHearth(["doctor"], env);
+    removeDataDir(dataDir);
+    return output;
+  };
+
+  test("is content with a macaroon that sells and a node that can be paid", async () => {
+    const output = await doctor(await sellingMacaroon());
+    expect(output).toMatch(/ok +node: seller on regtest\n/);
+    expect(output).toMatch(/ok +macaroon: it can sell and cannot spend\n/);
+    expect(output).toMatch(/ok +inbound: up to \d{6,} sats/);
+  });
+
+  test("warns of the admin's macaroon, and does not print it", async () => {
+    const output = await doctor(net.seller.macaroonPath("admin"));
+    expect(output).toMatch(/FIX +macaroon: it allows more than selling needs \(.*\); .*Bake one/);
+    expect(output).not.toContain(readFileSync(net.seller.macaroonPath("admin")).toString("hex").slice(0, 40));
+  });
+
+  test("says what is wrong with a certificate that is another's", async () => {
+    expect(await doctor(await sellingMacaroon(), net.payer.certificatePath)).toMatch(/FIX +node: .*cannot be reached.*tls_cert/);
   });
 });
 

@@ -21,7 +21,13 @@ import { greetingText } from "./cli/greeting.ts";
 import { keyCommand } from "./cli/key.ts";
 import { pricesCommand } from "./cli/prices.ts";
 import { usageText } from "./cli/usage.ts";
-import { loadConfig } from "./config/load.ts";
+import { readInput } from "./cli/read-input.ts";
+import { secretCommand } from "./cli/secret.ts";
+import type { SecretsToCheck } from "./cli/doctor-secrets.ts";
+import { loadConfig, readSettings } from "./config/load.ts";
+import { sealPlace } from "./config/seal.ts";
+import { SealedSecrets } from "./config/sealed-secrets.ts";
+import { plainSecrets } from "./config/secret-settings.ts";
 import type { Config } from "./config/schema.ts";
 import { loadOrMakeSecret, readSecret } from "./config/secrets.ts";
 import { Gateway } from "./gateway/gateway.ts";
@@ -120,6 +126,11 @@ function nodeToCheck(config: Config): NodeToCheck | undefined {
     return held && { missing: sellingRights.filter((right) => !held.includes(right)), dangerous: dangerousRights(held) };
   };
   return { node: node as NodeToCheck["node"], rights };
+}
+
+function secretsToCheck(dataDir: string): SecretsToCheck {
+  const { fromFile } = readSettings({ demo: false, environment: process.env });
+  return { place: sealPlace(dataDir, process.env), names: new SealedSecrets(dataDir, process.env, random).names(), plain: plainSecrets(fromFile) };
 }
 
 function refuseCloudForPlayMoney(upstreams: readonly { name: string; local: boolean }[]): void {
@@ -331,7 +342,12 @@ async function run(argv: string[]): Promise<void> {
       return process.exit(auditCommand(databasePath(loadConfig({ demo: false, environment: process.env })), print));
     case "doctor": {
       const config = loadConfig({ demo: false, environment: process.env });
-      return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine, node: nodeToCheck(config) }, print));
+      return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine, node: nodeToCheck(config), secrets: secretsToCheck(config.data_dir) }, print));
+    }
+    case "secret": {
+      const { dataDir } = readSettings({ demo: false, environment: process.env });
+      const secrets = new SealedSecrets(dataDir, process.env, random);
+      return process.exit(await secretCommand({ args: argv.slice(1), secrets, readInput }, print));
     }
     case "key": {
       const config = loadConfig({ demo: false, environment: process.env });

@@ -176,6 +176,8 @@ export const hangUpMs = 500;
 
 /** With less the first buyers are soon turned away. */
 export const lowInboundSats = 50_000n;
+/** A secret of the owner's: the longest are macaroons and certificates. */
+export const maxSecretBytes = 64 * 1024;
 /** `hearth doctor` warns of a slower disk and of less room. */
 export const slowSyncMs = 50;
 export const lowDiskBytes = 1024 ** 3;

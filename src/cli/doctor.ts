@@ -1,5 +1,6 @@
 /** `hearth doctor`: what Hearth depends on, one line each with what to do. Works beside a running Hearth. */
 import { checkNode, type Line, type NodeToCheck } from "./doctor-node.ts";
+import { checkSecrets, type SecretsToCheck } from "./doctor-secrets.ts";
 import { lowDiskBytes, slowSyncMs } from "../base/limits.ts";
 import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { loadPrices } from "../pricing/price-table.ts";
 import type { SearchEngine } from "../upstream/search.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
-export type DoctorParts = { config: Config; upstreams: readonly Upstream[]; rates: RateBook; search: SearchEngine | undefined; /** Undefined for play money. */ node: NodeToCheck | undefined };
+export type DoctorParts = { config: Config; upstreams: readonly Upstream[]; rates: RateBook; search: SearchEngine | undefined; /** Undefined for play money. */ node: NodeToCheck | undefined; secrets: SecretsToCheck };
 
 
 const syncSamples = 20;
@@ -22,6 +23,7 @@ export async function doctorCommand(parts: DoctorParts, print: (line: string) =>
   mkdirSync(config.data_dir, { recursive: true });
   const lines = [
     ...(node ? await checkNode(node) : [{ ok: true, text: "node: sandbox (play money)" }]),
+    ...checkSecrets(parts.secrets),
     checkDisk(config.data_dir),
     checkSync(config.data_dir),
     checkClock(),

@@ -6,8 +6,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { z } from "zod";
+import { systemRandom } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { type Config, configSchema } from "./schema.ts";
+import { SealedSecrets } from "./sealed-secrets.ts";
+import { isSecretName, withSecrets } from "./secret-settings.ts";
 
 type Environment = Record<string, string | undefined>;
 
@@ -118,7 +121,6 @@ function nameOf(path: Path, settings: unknown, environment: Environment): string
 }
 
 const longestShown = 100;
-const secrets = new Set<PropertyKey | undefined>(["key", "macaroon"]);
 
 /** A text is shown only where one is due and no secret is: elsewhere it may be one that was written to the wrong place. */
 function shown(value: unknown, mayShowText: boolean): string {
@@ -133,7 +135,7 @@ function explain(issue: z.core.$ZodIssue, settings: unknown, environment: Enviro
   if (issue.code === "unrecognized_keys") return issue.keys.map((key) => explainUnknown([...issue.path, key], settings, environment)).join("; ");
   const { shape, element, valueType } = definitionAt(issue.path);
   const isLeaf = shape === undefined && element === undefined && valueType === undefined;
-  const value = shown(valueAt(settings, issue.path), isLeaf && !secrets.has(issue.path.at(-1)));
+  const value = shown(valueAt(settings, issue.path), isLeaf && !isSecretName(issue.path.at(-1)));
   return `${nameOf(issue.path, settings, environment)} is ${value}: ${issue.message}`;
 }
 
@@ -145,15 +147,22 @@ function explainUnknown(path: Path, settings: unknown, environment: Environment)
   return `${what}; there are ${keysOf(definitionAt(path.slice(0, -1))).join(", ")}`;
 }
 
-export function loadConfig(options: { demo: boolean; environment: Environment }): Config {
+/** The data directory and what its settings file says, before anything is judged. */
+export function readSettings(options: { demo: boolean; environment: Environment }): { dataDir: string; path: string; fromFile: Record<string, unknown> } {
   const { environment } = options;
   const dataDir = environment.HEARTH_DATA_DIR || defaultDataDirectory(options.demo, environment);
   const named = environment.HEARTH_CONFIG;
   const path = named || join(dataDir, "hearth.toml");
   if (named && !existsSync(named)) throw invalid(`HEARTH_CONFIG names ${named}, which does not exist.`);
-  const fromFile = existsSync(path) ? readFile(path) : {};
+  return { dataDir, path, fromFile: existsSync(path) ? readFile(path) : {} };
+}
+
+export function loadConfig(options: { demo: boolean; environment: Environment }): Config {
+  const { environment } = options;
+  const { dataDir, path, fromFile } = readSettings(options);
   if (fromFile.data_dir !== undefined) throw invalid(`Settings: data_dir is ${shown(fromFile.data_dir, true)} in ${path}; set it with HEARTH_DATA_DIR, since the file is looked for in there.`);
-  const settings = { ...fromFile, ...environmentOverrides(environment, fromFile), data_dir: dataDir };
+  const secrets = new SealedSecrets(dataDir, environment, systemRandom);
+  const settings = { ...withSecrets({ ...fromFile, ...environmentOverrides(environment, fromFile) }, (name) => secrets.get(name)), data_dir: dataDir };
   const parsed = configSchema.safeParse(settings);
   if (!parsed.success) throw invalid(`Settings: ${parsed.error.issues.map((issue) => explain(issue, settings, environment)).join("; ")}.`);
   refuseDoubleNames(parsed.data);

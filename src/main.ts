@@ -19,6 +19,7 @@ import type { NodeToCheck } from "./cli/doctor-node.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { greetingText } from "./cli/greeting.ts";
 import { keyCommand } from "./cli/key.ts";
+import { reconcileCommand } from "./cli/reconcile.ts";
 import { pricesCommand } from "./cli/prices.ts";
 import { usageText } from "./cli/usage.ts";
 import { readInput } from "./cli/read-input.ts";
@@ -51,15 +52,16 @@ import { lndNode } from "./lightning/lnd.ts";
 import { lndAccess, readMacaroon } from "./lightning/lnd-access.ts";
 import { dangerousRights, macaroonRights, sellingRights } from "./lightning/lnd-macaroon.ts";
 import { LndRest } from "./lightning/lnd-rest.ts";
-import type { Diagnosable, Node } from "./lightning/node.ts";
+import type { Diagnosable, Node, NodeAbilities } from "./lightning/node.ts";
 import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
 import { sat, satToMsat } from "./money/msat.ts";
 import { OwnerKeys } from "./owner/keys.ts";
 import { hasPassword, isPassword, setPassword } from "./owner/password.ts";
 import { makeReport, type NodeHealth } from "./owner/report.ts";
+import { Reconciler } from "./owner/reconciler.ts";
 import { OwnerSessions } from "./owner/session.ts";
 import { Inbound } from "./payments/inbound.ts";
-import { type NodeAbilities, NodeGuard } from "./payments/node-guard.ts";
+import { NodeGuard } from "./payments/node-guard.ts";
 import { Payments } from "./payments/payments.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
 import { priceAndCost, toListPrice } from "./pricing/owner-prices.ts";
@@ -87,6 +89,8 @@ const random = systemRandom;
 
 const consoleKeyPath = (config: Config) => join(config.data_dir, "keys", "console");
 const databasePath = (config: Config) => join(config.data_dir, "hearth.db");
+
+const ownersDoorOf = (config: Config) => ({ port: config.owner_port, consoleKey: readSecret(consoleKeyPath(config)) });
 
 function fatal(reason: string): never {
   log.error("fatal", { reason });
@@ -215,7 +219,8 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   });
   const loads = new LoadBook(clock);
   const orders = new OrderDesk({ till: charge, loads });
-  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
+  const reconciler = new Reconciler({ node, payments, reader, clock });
+  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, reconciler, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
 }
 
 function trialRules({ trial }: Config, addressKey: Uint8Array) {
@@ -254,18 +259,19 @@ function openRates({ node, usd_per_btc, rate_sources }: Config): RateBook {
 
 type Shop = ReturnType<typeof openShop>;
 
-function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, { payments, directory, tokenKey }: Shop) {
+function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, { payments, directory, tokenKey, reconciler }: Shop) {
   const consoleKey = loadOrMakeSecret(consoleKeyPath(config), 32, random);
   const sessions = new OwnerSessions({ clock, random, consoleKey, checkPassword: (password) => isPassword(reader, password) });
   const report = () =>
     makeReport({
       reader, clock, nodeHealth,
+      reconciled: () => reconciler.last,
       openInvoices: () => payments.openInvoices,
       upstreams: () => directory.health(),
       storage: () => ({ full: writer.full, queued: writer.queued }),
     });
   const keys = new OwnerKeys({ reader, writer, clock, tokenKey });
-  const app = ownerApp({ sessions, keys, report, setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
+  const app = ownerApp({ sessions, keys, report, reconcile: (days) => reconciler.run(days), setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
   return { sessions, door: openDoor(app, loopback, config.owner_port, "HEARTH_OWNER_PORT") };
 }
 
@@ -278,6 +284,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   shop.watcher.start();
   void shop.directory.run();
   void shop.rates.run();
+  void shop.reconciler.start();
 
   const play = books.sandbox;
   const sandbox: Sandbox | undefined = play && {
@@ -301,6 +308,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     await Promise.race([Promise.all([door.stop(true), owner.door.stop(true)]), clock.sleep(hangUpMs)]);
     shop.directory.stop();
     shop.rates.stop();
+    shop.reconciler.stop();
     await shop.watcher.stop();
     await books.close();
     await model?.stop();
@@ -351,8 +359,10 @@ async function run(argv: string[]): Promise<void> {
     }
     case "key": {
       const config = loadConfig({ demo: false, environment: process.env });
-      return process.exit(await keyCommand({ args: argv.slice(1), ownerPort: config.owner_port, consoleKey: readSecret(consoleKeyPath(config)) }, print));
+      return process.exit(await keyCommand(argv.slice(1), ownersDoorOf(config), print));
     }
+    case "reconcile":
+      return process.exit(await reconcileCommand(argv.slice(1), ownersDoorOf(loadConfig({ demo: false, environment: process.env })), print));
     case "prices": {
       const config = loadConfig({ demo: false, environment: process.env });
       // One that passes on to a cloud, as its `provider` says, is not the owner's electricity.

@@ -65,6 +65,11 @@ export const lndInvoicePage = 500;
 export const inboundMs = 10_000;
 /** A settlement that a look found and the stream has not told after this long means that the stream is half open. */
 export const streamPatienceMs = 5_000;
+export const dayMs = 86_400_000;
+/** How far back node and ledger are compared at the start, and at most when asked; and how long after a failure it is tried again. */
+export const reconcileDays = 30;
+export const maxReconcileDays = 3_650;
+export const reconcileRetryMs = 60_000;
 /** Open invoices are looked up this often, whatever the settlement stream says: streams can be half open. */
 export const invoicePollMs = 15_000;
 /** A settlement stream that broke is opened again after this long, doubled each time up to the second figure. */

@@ -1,5 +1,5 @@
 /** `hearth key ...`: the owner's hand on tokens. Speaks to the Hearth that runs, through the owner's door. */
-import { AppError } from "../base/errors.ts";
+import { askOwnersDoor, type OwnersDoor } from "./owners-door.ts";
 
 type KeyBody = { token?: string; payment_hash: string; state: string; generation: number; created_at: string; balance: { sats: number } };
 
@@ -8,12 +8,10 @@ hearth key show TOKEN|PAYMENT_HASH     the token again, for a buyer who has lost
 hearth key rotate TOKEN|PAYMENT_HASH   a new token in its place; the balance stays, the old one opens nothing
 hearth key revoke TOKEN|PAYMENT_HASH   ends it; rotate revives it`;
 
-export type KeyCommand = { args: string[]; ownerPort: number; /** Opens the owner's door to whoever can read the data directory. */ consoleKey: string | undefined };
-
 /** The process's exit code. @throws AppError with what to do. */
-export async function keyCommand({ args, ownerPort, consoleKey }: KeyCommand, print: (line: string) => void): Promise<number> {
+export async function keyCommand(args: readonly string[], door: OwnersDoor, print: (line: string) => void): Promise<number> {
   const [verb = "", name] = args;
-  const ask = (path: string, body?: object) => askOwnersDoor(`http://127.0.0.1:${ownerPort}/admin/api/keys${path}`, consoleKey, body);
+  const ask = (path: string, body?: object) => askOwnersDoor(door, `/keys${path}`, body);
   if (verb === "list" && name === undefined) return list(ask, print);
   if (!["show", "rotate", "revoke"].includes(verb) || name === undefined) {
     print(usage);
@@ -39,17 +37,4 @@ async function list(ask: (path: string) => Promise<unknown>, print: (line: strin
 
 function line(key: KeyBody): string {
   return `${key.payment_hash}  ${key.state.padEnd(7)}  ${String(key.balance.sats).padStart(10)} sats  since ${key.created_at.slice(0, 10)}`;
-}
-
-async function askOwnersDoor(url: string, consoleKey: string | undefined, body: object | undefined): Promise<unknown> {
-  const notRunning = new AppError("not_running", "Hearth does not run here; start it, then ask again.");
-  if (consoleKey === undefined) throw notRunning;
-  const answer = await fetch(url, {
-    method: body === undefined ? "GET" : "POST",
-    headers: { Authorization: `Bearer ${consoleKey}` },
-    ...(body && { body: JSON.stringify(body) }),
-  }).catch(() => Promise.reject(notRunning));
-  const said = (await answer.json()) as { error?: { message: string } };
-  if (said.error) throw new AppError("refused", said.error.message);
-  return said;
 }

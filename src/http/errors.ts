@@ -26,6 +26,7 @@ const statusOf: Record<string, number> = {
   conflict: 409,
   already_claimed: 409,
   not_paid: 409,
+  cannot_reconcile: 409,
   duplicate_request: 409,
   request_too_large: 413,
   idempotency_mismatch: 422,

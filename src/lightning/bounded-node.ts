@@ -1,7 +1,7 @@
 /** Any node with a deadline on each call and a bound on calls at one time. Retries nothing. */
 import { AppError } from "../base/errors.ts";
 import { maxParallelNodeCalls, nodeCallTimeoutMs } from "../base/limits.ts";
-import type { Cleanable, Liquid, Node } from "./node.ts";
+import type { Node, NodeAbilities } from "./node.ts";
 
 /** First come, first served. */
 class Gate {
@@ -38,7 +38,7 @@ async function withDeadline<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-export function boundedNode(node: Node & Partial<Liquid & Cleanable>): Node & Partial<Liquid & Cleanable> {
+export function boundedNode(node: Node & NodeAbilities): Node & NodeAbilities {
   const gate = new Gate(maxParallelNodeCalls);
   return {
     createInvoice: (input) => gate.run(() => withDeadline(node.createInvoice(input))),
@@ -46,6 +46,8 @@ export function boundedNode(node: Node & Partial<Liquid & Cleanable>): Node & Pa
     status: () => gate.run(() => withDeadline(node.status())),
     settlements: (since, signal) => node.settlements(since, signal),
     ...(node.receivableMsat && { receivableMsat: () => gate.run(() => withDeadline(node.receivableMsat!())) }),
+    // A page at a time inside: each is a call of its own.
+    ...(node.listSettled && { listSettled: (sinceMs) => node.listSettled!(sinceMs) }),
     ...(node.discardInvoice && { discardInvoice: (paymentHash) => gate.run(() => withDeadline(node.discardInvoice!(paymentHash))) }),
   };
 }

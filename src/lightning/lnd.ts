@@ -6,7 +6,7 @@ import { lndInvoicePage } from "../base/limits.ts";
 import { msat } from "../money/msat.ts";
 import { maxMemoBytes, readInvoice } from "./bolt11.ts";
 import { LndError, type LndRest } from "./lnd-rest.ts";
-import type { Cleanable, Diagnosable, InvoiceState, Liquid, Network, NewInvoice, Node, NodeCondition, NodeStatus, Settlement } from "./node.ts";
+import type { Cleanable, Diagnosable, InvoiceState, Liquid, Listable, Network, NewInvoice, Node, NodeCondition, NodeStatus, SettledInvoice, Settlement } from "./node.ts";
 
 /** 64-bit integers come as decimal text, and are left out when zero by some versions. */
 const integer = z.union([z.string().regex(/^-?\d+$/), z.int()]).optional().transform((value) => BigInt(value ?? 0));
@@ -18,7 +18,7 @@ const hash = z.string().transform((text, context) => {
 });
 
 const newInvoice = z.object({ r_hash: hash, payment_request: z.string() });
-const invoice = z.object({ r_hash: hash, state: z.enum(["OPEN", "SETTLED", "CANCELED", "ACCEPTED"]).catch("OPEN"), amt_paid_msat: integer, settle_index: integer });
+const invoice = z.object({ r_hash: hash, memo: z.string().default(""), state: z.enum(["OPEN", "SETTLED", "CANCELED", "ACCEPTED"]).catch("OPEN"), amt_paid_msat: integer, settle_index: integer });
 const invoicePage = z.object({ invoices: z.array(invoice).default([]), last_index_offset: integer });
 const walletState = z.object({ state: z.string() });
 const info = z.object({
@@ -38,7 +38,7 @@ export type LndOptions = {
   private: boolean;
 };
 
-export function lndNode(options: LndOptions): Node & Diagnosable & Liquid & Cleanable {
+export function lndNode(options: LndOptions): Node & Diagnosable & Liquid & Cleanable & Listable {
   const { rest } = options;
   return {
     createInvoice: (input) => createInvoice(options, input),
@@ -48,6 +48,7 @@ export function lndNode(options: LndOptions): Node & Diagnosable & Liquid & Clea
     condition: () => condition(rest),
     receivableMsat: async () => msat((await rest.get("/v1/balance/channels", channelBalance)).remote_balance?.msat ?? 0n),
     discardInvoice: (paymentHash) => discard(rest, paymentHash),
+    listSettled: (sinceMs) => listSettledSince(rest, sinceMs),
   };
 }
 
@@ -110,16 +111,28 @@ function toSettlement({ r_hash: paymentHash, state, amt_paid_msat: paidMsat, set
 /** In the order of settlement. Only what is told is kept of each: a node may have a hundred thousand. */
 async function listSettled(rest: LndRest): Promise<Settlement[]> {
   const settled: Settlement[] = [];
-  for (let offset = 0n; ; ) {
-    const page = await rest.get(`/v1/invoices?index_offset=${offset}&num_max_invoices=${lndInvoicePage}`, invoicePage);
-    for (const one of page.invoices) {
-      const settlement = toSettlement(one);
-      if (settlement) settled.push(settlement);
-    }
-    if (page.invoices.length < lndInvoicePage) break;
-    offset = page.last_index_offset;
+  for await (const one of listInvoices(rest, 0)) {
+    const settlement = toSettlement(one);
+    if (settlement) settled.push(settlement);
   }
   return settled.sort((a, b) => (a.cursor < b.cursor ? -1 : 1));
+}
+
+async function* listInvoices(rest: LndRest, sinceMs: number): AsyncGenerator<LndInvoice> {
+  for (let offset = 0n; ; ) {
+    const page = await rest.get(`/v1/invoices?index_offset=${offset}&num_max_invoices=${lndInvoicePage}&creation_date_start=${Math.floor(sinceMs / 1000)}`, invoicePage);
+    yield* page.invoices;
+    if (page.invoices.length < lndInvoicePage) return;
+    offset = page.last_index_offset;
+  }
+}
+
+/** Our mark, as `memoOf` writes it. */
+const mark = / \[(i_[0-9a-z]{26})\]$/;
+
+async function* listSettledSince(rest: LndRest, sinceMs: number): AsyncGenerator<SettledInvoice> {
+  for await (const { r_hash: paymentHash, state, amt_paid_msat: paidMsat, memo } of listInvoices(rest, sinceMs))
+    if (state === "SETTLED" && paidMsat > 0n) yield { paymentHash, paidMsat: msat(paidMsat), reference: mark.exec(memo)?.[1] };
 }
 
 async function status(rest: LndRest): Promise<NodeStatus> {

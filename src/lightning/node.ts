@@ -66,3 +66,15 @@ export interface Cleanable {
   /** @throws AppError `node_unavailable`, also where its version cannot. */
   discardInvoice(paymentHash: string): Promise<void>;
 }
+
+/** `reference`: our own id, where the node keeps one with the invoice. */
+export type SettledInvoice = { paymentHash: string; paidMsat: Msat; reference: string | undefined };
+
+/** A node that can list what it was paid. */
+export interface Listable {
+  /** All settled invoices made since then, other apps' too, in any order. @throws AppError `node_unavailable`. */
+  listSettled(sinceMs: number): AsyncIterable<SettledInvoice>;
+}
+
+/** What an adapter may be able to do besides. */
+export type NodeAbilities = Partial<Liquid & Cleanable & Listable>;

@@ -12,7 +12,7 @@ import { describeError, log } from "../base/log.ts";
 import { msat, type Msat } from "../money/msat.ts";
 import { readInvoice, signInvoice } from "./bolt11.ts";
 import { openSandboxFile, type Entry, type SandboxFile } from "./sandbox-file.ts";
-import type { InvoiceState, NewInvoice, Node, NodeStatus, Settlement } from "./node.ts";
+import type { Listable, InvoiceState, NewInvoice, Node, NodeStatus, SettledInvoice, Settlement } from "./node.ts";
 
 /** How the node misbehaves. Faults add up; counts go down as they are used, but for `openAfterPreimage`. */
 export type SandboxFaults = {
@@ -34,7 +34,7 @@ export type SandboxFaults = {
   loseReplies: number;
 };
 
-export interface SandboxNode extends Node {
+export interface SandboxNode extends Node, Listable {
   /** Pays as somebody else would. Paying again answers the same preimage and moves nothing. */
   pay(bolt11: string): Promise<{ preimage: string } | { error: string }>;
   /** Sets the named faults and leaves the others as they are; `noFaults` ends them all. */
@@ -148,6 +148,12 @@ class Sandbox implements SandboxNode {
       next++;
       if (settlement.cursor > since) yield { ...settlement };
     }
+  }
+
+  async *listSettled(_sinceMs: number): AsyncGenerator<SettledInvoice> {
+    await this.#answerable();
+    for (const { paymentHash, amountMsat, reference, settleIndex } of this.#byHash.values())
+      if (settleIndex !== undefined) yield { paymentHash, paidMsat: amountMsat, reference };
   }
 
   async status(): Promise<NodeStatus> {

@@ -5,6 +5,7 @@ import { totalSince } from "../charge/commands.ts";
 import type { UpstreamHealth } from "../gateway/model-directory.ts";
 import { owedMsat } from "../ledger/owed.ts";
 import type { Msat } from "../money/msat.ts";
+import type { ReconcileReport } from "./reconciler.ts";
 import type { Reader } from "../store/reader.ts";
 
 /** Network and key are unknown where it has never answered. */
@@ -19,6 +20,8 @@ export type Report = {
   owedMsat: Msat;
   openInvoices: number;
   node: NodeHealth;
+  /** Of node and ledger; undefined until the first has ended. */
+  reconciled: ReconcileReport | undefined;
   upstreams: UpstreamHealth[];
   storageFull: boolean;
   queuedCommands: number;
@@ -29,6 +32,7 @@ export type ReportSources = {
   clock: Clock;
   openInvoices(): number;
   nodeHealth(): Promise<NodeHealth>;
+  reconciled(): ReconcileReport | undefined;
   upstreams(): UpstreamHealth[];
   storage(): { full: boolean; queued: number };
 };
@@ -48,6 +52,7 @@ export async function makeReport(sources: ReportSources): Promise<Report> {
     owedMsat: owedMsat(reader),
     openInvoices: sources.openInvoices(),
     node: await sources.nodeHealth(),
+    reconciled: sources.reconciled(),
     upstreams: sources.upstreams(),
     storageFull: storage.full,
     queuedCommands: storage.queued,

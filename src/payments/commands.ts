@@ -31,6 +31,13 @@ export function listOpenInvoices(tx: Pick<Tx, "all">, afterReference: string, li
     .map((row) => toInvoice(row) as OpenInvoice);
 }
 
+/** By payment hash, from after `afterHash`; at most `limit`. */
+export function listCreditedInvoices(tx: Pick<Tx, "all">, afterHash: string, limit: number): CreditedInvoice[] {
+  return tx
+    .all<InvoiceRow>(`${selectInvoice} WHERE state = 'credited' AND payment_hash > ? ORDER BY payment_hash LIMIT ?`, afterHash, limit)
+    .map((row) => toInvoice(row) as CreditedInvoice);
+}
+
 export function countOpenInvoices(tx: Pick<Tx, "get">): number {
   return Number(tx.get<{ n: bigint }>("SELECT count(*) AS n FROM invoice WHERE state = 'open'")!.n);
 }

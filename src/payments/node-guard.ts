@@ -2,15 +2,12 @@
  * A node that is used only once it is known to be the one this data directory belongs to. A node that cannot be reached yet is no reason
  * not to start: what is asked of it fails until it answers. Another node's money is never mixed with this one's.
  */
-import type { Cleanable, Liquid, Network, Node } from "../lightning/node.ts";
+import type { Liquid, Network, Node, NodeAbilities, SettledInvoice } from "../lightning/node.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 import { bindNode, boundNode } from "./node-identity.ts";
 
 export type NodeIdentity = { network: Network; publicKey: string };
-
-/** What an adapter may be able to do besides. */
-export type NodeAbilities = Partial<Liquid & Cleanable>;
 
 export class NodeGuard implements Node {
   readonly #node: Node & NodeAbilities;
@@ -59,6 +56,13 @@ export class NodeGuard implements Node {
   /** Best effort: what stays on the node costs it a little room and nobody any money. */
   async discardInvoice(paymentHash: string): Promise<void> {
     await this.#node.discardInvoice?.(paymentHash).catch(() => undefined);
+  }
+
+  /** Undefined where the node cannot list. @throws AppError `node_unavailable`. */
+  async listing(): Promise<((sinceMs: number) => AsyncIterable<SettledInvoice>) | undefined> {
+    await this.check();
+    const { listSettled } = this.#node;
+    return listSettled && ((sinceMs) => listSettled.call(this.#node, sinceMs));
   }
 
   /** Once it has been found right it is not asked again. @throws AppError `node_unavailable`. */

@@ -175,6 +175,15 @@ describe("a Hearth with this node", () => {
     expect(await balance(bill, preimage)).toBe(bill.amount_sats * 1_000);
   }, slowMs);
 
+  test("node and ledger agree, and other apps' invoices are none of ours", async () => {
+    const env = { HOME: dataDir, HEARTH_DATA_DIR: dataDir, HEARTH_OWNER_PORT: new URL(hearth.ownerUrl).port };
+    expect(await runHearth(["reconcile"], env)).toEqual({ code: 0, output: "2 settled on the node, 2 credited here, 0 credited now, 0 that do not agree.\n" });
+    // One that carries our mark and was never ours: a backup was put back.
+    const { payment_request: strange } = JSON.parse(await net.seller.lncli("addinvoice", "--amt=7", "--memo=x [i_0123456789abcdefghjkmnpqrs]")) as { payment_request: string };
+    await payFrom(net.payer, strange);
+    expect(await runHearth(["reconcile"], env)).toMatchObject({ code: 1, output: expect.stringContaining("the node was paid 7000 msat for i_0123456789abcdefghjkmnpqrs") });
+  }, slowMs);
+
   test("a node that ends and comes back: the owner sees it, buyers get a 503, and selling goes on", async () => {
     const owner = await openOwnersDoor(hearth);
     const nodeOf = async () => (await owner.status() as unknown as { node: { state: string; what?: string; receivable_sats?: number } }).node;

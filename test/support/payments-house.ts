@@ -16,6 +16,7 @@ import { type Msat, msat, sat } from "../../src/money/msat.ts";
 import type { OpenInvoice } from "../../src/payments/invoice.ts";
 import { Inbound } from "../../src/payments/inbound.ts";
 import { Payments } from "../../src/payments/payments.ts";
+import { reconcile, type Reconciliation } from "../../src/payments/reconcile.ts";
 import { SettlementWatcher } from "../../src/payments/watcher.ts";
 import { DirectWriter } from "./direct-writer.ts";
 import { SeededRandom } from "./random.ts";
@@ -108,6 +109,11 @@ export class PaymentsHouse {
   creditOf({ paymentHash }: { paymentHash: string }): bigint | undefined {
     const invoice = this.payments.find(paymentHash);
     return invoice?.state === "credited" ? spendable(getAccount(this.writer.tx, invoice.accountId)) : undefined;
+  }
+
+  /** Node and ledger held against each other, from the beginning. */
+  reconcile(): Promise<Reconciliation> {
+    return reconcile({ node: this.node, payments: this.payments, reader: this.writer.reader }, 0);
   }
 
   get credits(): bigint {

@@ -2,7 +2,10 @@
 import { Elysia } from "elysia";
 import { z } from "zod";
 import { AppError } from "../../base/errors.ts";
+import { maxReconcileDays } from "../../base/limits.ts";
+import type { ReconcileReport } from "../../owner/reconciler.ts";
 import type { Report } from "../../owner/report.ts";
+import type { Discrepancy } from "../../payments/reconcile.ts";
 import type { OwnerKeys } from "../../owner/keys.ts";
 import type { OwnerSessions } from "../../owner/session.ts";
 import { floorToSat, toJsonNumber } from "../../money/msat.ts";
@@ -16,12 +19,15 @@ export type OwnerParts = {
   keys: OwnerKeys;
   report(): Promise<Report>;
   setPassword(password: string): Promise<void>;
+  /** @throws AppError `node_unavailable`, `cannot_reconcile`. */
+  reconcile(days: number | undefined): Promise<ReconcileReport>;
   newRequestId(): string;
 };
 
 const cookieName = "__Host-hearth";
 const headers = { "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY" } as const;
 const login = z.union([z.strictObject({ code: z.string().max(64) }), z.strictObject({ password: z.string().max(1_024) })], "send code or password");
+const reconcileRequest = z.strictObject({ days: z.int().min(1).max(maxReconcileDays).optional() });
 const newPassword = z.strictObject({ password: z.string() });
 /** Names under which a browser on this machine reaches the door; anything else is a rebinding or a stray tunnel. */
 const ownHosts = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
@@ -62,6 +68,10 @@ export function ownerRoutes(parts: OwnerParts) {
         return new Response(null, { status: 204, headers });
       }))
     .get("/admin/api/status", ({ request }) => guarded(request, async () => Response.json(toWire(await parts.report()), { headers })))
+    .post("/admin/api/reconcile", ({ request }) => guarded(request, async () => {
+      const { days } = reconcileRequest.parse(parseJsonObject((await readText(request)) || "{}"));
+      return Response.json(reconciledToWire(await parts.reconcile(days)), { headers });
+    }))
     .get("/metrics", ({ request }) =>
       guarded(request, async () => new Response(metricsText(await parts.report()), { headers: { ...headers, "Content-Type": "text/plain; version=0.0.4; charset=utf-8" } })));
 }
@@ -97,6 +107,18 @@ function nodeToWire({ condition, network, publicKey, receivableMsat }: Report["n
   };
 }
 
+function reconciledToWire({ settledOnNode, creditedHere, repaired, discrepancies, atMs, days }: ReconcileReport) {
+  return { at: new Date(atMs).toISOString(), days, settled_on_node: settledOnNode, credited_here: creditedHere, repaired, discrepancies: discrepancies.map(discrepancyToWire) };
+}
+
+function discrepancyToWire(one: Discrepancy) {
+  return {
+    kind: one.kind, payment_hash: one.paymentHash,
+    ...("creditedMsat" in one && { credited_msat: String(one.creditedMsat) }), ...("paidMsat" in one && { paid_msat: String(one.paidMsat) }),
+    ...("nodeSays" in one && { node_says: one.nodeSays }), ...("reference" in one && { reference: one.reference }),
+  };
+}
+
 /** Amounts of the owner's API are decimal strings of millisatoshi, and whole sats for reading. */
 function toWire(report: Report) {
   const amount = (msat: Report["owedMsat"]) => ({ msat: String(msat), sats: toJsonNumber(floorToSat(msat)) });
@@ -106,6 +128,7 @@ function toWire(report: Report) {
     owed_to_payers: amount(report.owedMsat),
     open_invoices: report.openInvoices,
     node: nodeToWire(report.node),
+    ...(report.reconciled && { reconciled: { at: new Date(report.reconciled.atMs).toISOString(), repaired: report.reconciled.repaired, discrepancies: report.reconciled.discrepancies.length } }),
     upstreams: report.upstreams.map((one) => ({
       name: one.name, healthy: one.healthy, models_for_sale: one.modelsForSale, models_without_price: one.modelsWithoutPrice,
       refuses_your_key: one.refusesOwner,

@@ -1,0 +1,74 @@
+/** Holds node and ledger against each other: once when the node answers first, and whenever the owner asks. */
+import type { Clock } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
+import { dayMs, reconcileDays, reconcileRetryMs } from "../base/limits.ts";
+import { describeError, log } from "../base/log.ts";
+import type { NodeGuard } from "../payments/node-guard.ts";
+import type { Payments } from "../payments/payments.ts";
+import { type Discrepancy, reconcile, type Reconciliation } from "../payments/reconcile.ts";
+import type { Reader } from "../store/reader.ts";
+
+export type ReconcileReport = Reconciliation & { atMs: number; days: number };
+
+export class Reconciler {
+  readonly #node: NodeGuard;
+  readonly #payments: Payments;
+  readonly #reader: Pick<Reader, "get" | "all">;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  #running: Promise<ReconcileReport> | undefined;
+  #last: ReconcileReport | undefined;
+
+  constructor(parts: { node: NodeGuard; payments: Payments; reader: Pick<Reader, "get" | "all">; clock: Clock }) {
+    this.#node = parts.node;
+    this.#payments = parts.payments;
+    this.#reader = parts.reader;
+    this.#clock = parts.clock;
+  }
+
+  /** Undefined until the first one has ended. */
+  get last(): ReconcileReport | undefined {
+    return this.#last;
+  }
+
+  /** Who asks while one runs gets that one's result. @throws AppError `node_unavailable`, `cannot_reconcile`. */
+  run(days = reconcileDays): Promise<ReconcileReport> {
+    this.#running ??= this.#run(days).finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
+  async #run(days: number): Promise<ReconcileReport> {
+    const listSettled = await this.#node.listing();
+    if (listSettled === undefined) throw new AppError("cannot_reconcile", "This node cannot list what it was paid.");
+    const atMs = this.#clock.nowMs();
+    // Asked one by one through the guard, listed by the node itself.
+    const node = { lookupInvoice: this.#node.lookupInvoice.bind(this.#node), listSettled };
+    const result = await reconcile({ node, payments: this.#payments, reader: this.#reader }, atMs - days * dayMs);
+    for (const one of result.discrepancies) log.error("reconcile.discrepancy", describe(one));
+    log.info("reconcile.done", { days, settled: result.settledOnNode, credited: result.creditedHere, repaired: result.repaired, discrepancies: result.discrepancies.length });
+    return (this.#last = { ...result, atMs, days });
+  }
+
+  /** Tries until it has worked once. */
+  async start(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.run();
+        return;
+      } catch (error) {
+        if (error instanceof AppError && error.code === "cannot_reconcile") return;
+        log.warn("reconcile.failed", { reason: describeError(error) });
+      }
+      await this.#clock.sleep(reconcileRetryMs, this.#stop.signal);
+    }
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+}
+
+function describe(one: Discrepancy): Record<string, string | bigint> {
+  const amounts = { ...("creditedMsat" in one && { credited_msat: one.creditedMsat }), ...("paidMsat" in one && { paid_msat: one.paidMsat }) };
+  return { kind: one.kind, payment_hash: one.paymentHash, ...amounts, ...("nodeSays" in one && { node_says: one.nodeSays }), ...("reference" in one && { reference: one.reference }) };
+}

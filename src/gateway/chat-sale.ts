@@ -19,7 +19,7 @@ export type ChatTerms = {
   /** Cents of a bitcoin by which a price in dollars became this one. */
   centsPerBtc?: bigint | undefined;
   inputTokens: number;
-  /** What the count of tokens was made from, for learning how good it was (`learnableOf`). */
+  /** What the count of tokens was made from, for learning how good it was. */
   learnable?: PromptCount | undefined;
   /** Per choice. */
   cap: number;
@@ -94,14 +94,15 @@ function isChatTerms(text: string): boolean {
 }
 
 export function decodeTerms(text: string): ChatTerms {
-  const terms = JSON.parse(text) as PriceText & { input_tokens: number; cap: number; model: string; upstream?: string; usd_cents_per_btc?: string };
-  const { usd_cents_per_btc: cents } = terms;
+  const terms = JSON.parse(text) as PriceText & { input_tokens: number; cap: number; model: string; upstream?: string; usd_cents_per_btc?: string } & Partial<PromptCount>;
+  const { usd_cents_per_btc: cents, words, overhead } = terms;
   return {
     model: terms.model,
     upstream: terms.upstream,
     price: priceFromText(terms),
     centsPerBtc: cents === undefined ? undefined : BigInt(cents),
     inputTokens: terms.input_tokens,
+    learnable: words === undefined || overhead === undefined ? undefined : { words, overhead },
     cap: terms.cap,
   };
 }

@@ -7,7 +7,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { ModelDirectory } from "../gateway/model-directory.ts";
 import { clientAddress, type TrustedProxies } from "./client-address.ts";
 import { errorResponse } from "./errors.ts";
-import { allowedMethods } from "./methods.ts";
+import { allowedMethods, pathOf } from "./methods.ts";
 import { corsHeaders, preflightHeaders, type PublicContext } from "./public-context.ts";
 import { type BalanceParts, balanceRoutes } from "./routes/balance.ts";
 import { chatRoutes } from "./routes/chat.ts";
@@ -96,7 +96,7 @@ export function ownerApp(parts: OwnerParts) {
 
 /** Either there is no such path, or it has other methods. */
 function nothingHere(request: Request, id: string): Response {
-  const methods = allowedMethods(new URL(request.url).pathname);
+  const methods = allowedMethods(pathOf(request));
   if (methods.length === 0) return errorResponse(noSuchPath(), id, corsHeaders);
   return errorResponse(new AppError("method_not_allowed", `This path answers ${methods.join(", ")}.`), id, { ...corsHeaders, Allow: methods.join(", ") });
 }

@@ -16,6 +16,11 @@ const known: readonly Known[] = routeTable.map((route) => {
   return { pattern: new RegExp(`^${prefix}${path}$`), methods: methodsOf(route) };
 });
 
+/** Of a request whose Host may be no host, which no URL parser reads. */
+export function pathOf({ url }: Pick<Request, "url">): string {
+  return /^(?:[a-z]+:\/\/[^/]*)?([^?#]*)/i.exec(url)![1]!;
+}
+
 /** Empty for a path that is none. OPTIONS is answered everywhere. */
 export function allowedMethods(pathname: string): string[] {
   const methods = known.filter(({ pattern }) => pattern.test(pathname)).flatMap((one) => one.methods);

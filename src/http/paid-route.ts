@@ -9,7 +9,7 @@ import { readAsker } from "./asker.ts";
 import { billResponse, callFacts, type ChallengeSetting, tooPoorResponse, wantsProblem } from "./challenge-body.ts";
 import { errorResponse } from "./errors.ts";
 import { parseJsonObject, readText } from "./json-body.ts";
-import { allowedMethods } from "./methods.ts";
+import { allowedMethods, pathOf } from "./methods.ts";
 import type { PublicContext } from "./public-context.ts";
 
 /** Reads a body and lends it. */
@@ -30,7 +30,7 @@ export async function answerPaid(route: PaidRoute, request: Request, setting: Ch
   try {
     return respond(await ask(route, id, request, context.addressOf(request)), setting, context, request, id);
   } catch (error) {
-    const allow: Record<string, string> = error instanceof AppError && error.code === "method_not_allowed" ? { Allow: allowedMethods(new URL(request.url).pathname).join(", ") } : {};
+    const allow: Record<string, string> = error instanceof AppError && error.code === "method_not_allowed" ? { Allow: allowedMethods(pathOf(request)).join(", ") } : {};
     return errorResponse(error, id, { ...context.headers, ...allow });
   }
 }

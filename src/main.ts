@@ -16,6 +16,7 @@ import { Topups } from "./accounts/topups.ts";
 import { Charge } from "./charge/charge.ts";
 import { auditCommand } from "./cli/audit.ts";
 import type { NodeToCheck } from "./cli/doctor-node.ts";
+import { backupCommand, restoreCommand } from "./cli/backup.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { greetingText } from "./cli/greeting.ts";
 import { keyCommand } from "./cli/key.ts";
@@ -38,8 +39,8 @@ import { ModelDirectory } from "./gateway/model-directory.ts";
 import { OrderDesk } from "./gateway/order-desk.ts";
 import { OrderPlanner, type SearchOffer } from "./gateway/order-planner.ts";
 import type { DvmSettings } from "./gateway/dvm-order.ts";
-import { realm } from "./http/challenge-body.ts";
-import type { Service } from "./http/discovery/service.ts";
+import { offersPayment, realm } from "./http/challenge-body.ts";
+import { describeService } from "./http/discovery/service.ts";
 import { parseTrustedProxies } from "./http/client-address.ts";
 import { containerGateways } from "./http/container-gateways.ts";
 import { Addresses, openDoor, ownerApp, publicApp } from "./http/doors.ts";
@@ -53,6 +54,8 @@ import { lndAccess, readMacaroon } from "./lightning/lnd-access.ts";
 import { dangerousRights, macaroonRights, sellingRights } from "./lightning/lnd-macaroon.ts";
 import { LndRest } from "./lightning/lnd-rest.ts";
 import type { Diagnosable, Node, NodeAbilities } from "./lightning/node.ts";
+import { phoenixdNode, phoenixdRoom } from "./lightning/phoenixd.ts";
+import { openPhoenixdApi } from "./lightning/phoenixd-access.ts";
 import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
 import { sat, satToMsat } from "./money/msat.ts";
 import { OwnerKeys } from "./owner/keys.ts";
@@ -71,6 +74,7 @@ import { jsonRateSource, publicRateSources } from "./pricing/rate-source.ts";
 import { takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
+import { isLocalUrl } from "./upstream/local-address.ts";
 import { openAiCompatible } from "./upstream/openai-compatible.ts";
 import { searchEngine } from "./upstream/search-engine.ts";
 import { type SandboxModel, startSandboxModel } from "./upstream/sandbox-model.ts";
@@ -116,15 +120,24 @@ function openNode(config: Config): { node: Node & NodeAbilities & Partial<Diagno
     const sandbox = openSandboxNode({ path: join(config.data_dir, "sandbox-node.jsonl"), clock, random });
     return { node: sandbox, sandbox };
   }
+  if (config.node === "phoenixd") return { node: phoenixdNode({ api: openPhoenixd(config), clock }), sandbox: undefined };
   if (config.lnd === undefined) throw new AppError("invalid_config", "Settings: lnd is missing; node = \"lnd\" needs [lnd] with rest_url, tls_cert and macaroon, or HEARTH_LND_REST_URL, HEARTH_LND_TLS_CERT and HEARTH_LND_MACAROON.");
   const { rest_url: url, tls_cert: certificate, macaroon, private_hints } = config.lnd;
   return { node: lndNode({ rest: new LndRest(lndAccess({ url, certificate, macaroon })), private: private_hints }), sandbox: undefined };
+}
+
+/** The password travels with each request: in clear only where nobody else listens. */
+function openPhoenixd({ phoenixd }: Config) {
+  if (phoenixd === undefined) throw new AppError("invalid_config", "Settings: phoenixd is missing; node = \"phoenixd\" needs [phoenixd] with password, or HEARTH_PHOENIXD_PASSWORD.");
+  if (!phoenixd.url.startsWith("https:") && !isLocalUrl(phoenixd.url)) throw new AppError("invalid_config", `Settings: phoenixd.url is ${JSON.stringify(phoenixd.url.slice(0, 100))}: over plain http a phoenixd must be on this machine or its own network; elsewhere it needs https.`);
+  return openPhoenixdApi(phoenixd);
 }
 
 /** Undefined for play money, which needs no check. */
 function nodeToCheck(config: Config): NodeToCheck | undefined {
   if (config.node === "sandbox") return undefined;
   const { node } = openNode(config);
+  if (config.node === "phoenixd") return { node: node as NodeToCheck["node"], room: () => phoenixdRoom(openPhoenixd(config)) };
   const rights = () => {
     const held = macaroonRights(readMacaroon(config.lnd!.macaroon));
     return held && { missing: sellingRights.filter((right) => !held.includes(right)), dangerous: dangerousRights(held) };
@@ -188,8 +201,9 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const secret = (name: string) => loadOrMakeSecret(join(config.data_dir, "keys", name), 32, random);
   const [master, tokenKey] = [secret("credentials"), secret("tokens")];
   const { limits } = config;
+  const inbound = new Inbound(node, clock);
   const payments = new Payments({
-    node, writer, reader, clock, random, boot, inbound: new Inbound(node, clock),
+    node, writer, reader, clock, random, boot, inbound,
     limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address, owedMsat: satToMsat(sat(BigInt(limits.max_owed_sats))) },
   });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
@@ -197,7 +211,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const prices = loadPrices(config.data_dir);
   // As the Lightning charge draft names networks. Nothing is offered before the node has answered once.
   const paymentNetwork = () => (node.identity?.network === "sandbox" ? "regtest" : (node.identity?.network ?? "mainnet"));
-  const setting = { offerPayment: offersPayment(config), paymentNetwork, rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent };
+  const setting = { offerPayment: offersPayment(config.public_url ?? `http://${config.node === "sandbox" ? loopback : config.listen}`), paymentNetwork, rate: () => rates.current(), discountPercent: config.prices.lightning_discount_percent };
   const isLiveKey = (hash: string) => findKey(reader, hash)?.ended === undefined;
   const desk = new CredentialDesk({ master, payments, clock, offer: () => ({ realm, network: paymentNetwork() }), isLiveKey });
   const mint = new ChallengeMint({ master, payments, clock, random });
@@ -220,7 +234,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const loads = new LoadBook(clock);
   const orders = new OrderDesk({ till: charge, loads });
   const reconciler = new Reconciler({ node, payments, reader, clock });
-  return { payments, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, reconciler, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
+  return { payments, inbound, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, reconciler, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
 }
 
 function trialRules({ trial }: Config, addressKey: Uint8Array) {
@@ -234,21 +248,6 @@ function dvmSettings({ dvm }: Config): DvmSettings | undefined {
 
 function searchOffer({ search }: Config): SearchOffer | undefined {
   return search && { engine: searchEngine({ name: search.engine, url: search.url, key: search.key }), price: toListPrice(search.price) };
-}
-
-/** What the generated documents speak of. */
-function describeService(config: Config, { directory, planner, rates }: Shop, doorUrl: string): Service {
-  const { models, calls, max_output_tokens } = config.trial;
-  return {
-    publicUrl: (config.public_url ?? doorUrl).replace(/\/+$/, ""),
-    models: directory.list(),
-    flat: planner.flatOffers(),
-    rate: rates.current(),
-    trial: { models, calls, maxOutputTokens: max_output_tokens },
-    minPriceSats: config.limits.min_price_sats,
-    minTopupSats: config.limits.min_topup_sats,
-    maxTopupSats: config.limits.max_topup_sats,
-  };
 }
 
 /** Play money has a price of its own, so that dollars can be tried; only sources that the owner names are asked for it. */
@@ -296,7 +295,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const addresses = new Addresses(parseTrustedProxies(config.trusted_proxies), containerGateways());
   const app = publicApp({
     ...shop, sandbox, addresses, clock, random,
-    service: () => describeService(config, shop, door.url.origin),
+    service: () => describeService(config, { models: shop.directory.list(), flat: shop.planner.flatOffers(), rate: shop.rates.current() }, door.url.origin),
     limits: { minSats: config.limits.min_topup_sats, maxSats: config.limits.max_topup_sats },
     streams: { open: 0, onCredited: (paymentHash, listener) => shop.payments.onCredited(paymentHash, listener) },
   });
@@ -318,6 +317,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     ownerUrl: owner.door.url.origin,
     ownerCode: demo || !hasPassword(books.reader) ? owner.sessions.issueCode() : undefined,
     models: shop.directory.list().map((one) => one.id),
+    inboundSats: await shop.inbound.receivable().then((msat) => msat && msat / 1000n),
     chatModel: shop.directory.listKind("chat")[0]?.id,
     sandbox: play !== undefined,
   }));
@@ -334,11 +334,6 @@ function stopOnSignal(stop: () => Promise<void>): void {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, begin);
 }
 
-/** A `Payment` proof is a bare secret: it is offered only where nobody on the way can read it. */
-function offersPayment(config: Config): boolean {
-  return config.public_url === undefined || config.public_url.startsWith("https:") || /^http:\/\/(localhost|127\.|\[::1\])/.test(config.public_url);
-}
-
 async function run(argv: string[]): Promise<void> {
   const print = (line: string) => void process.stdout.write(line + "\n");
   const name = argv[0] ?? "help";
@@ -351,6 +346,11 @@ async function run(argv: string[]): Promise<void> {
     case "doctor": {
       const config = loadConfig({ demo: false, environment: process.env });
       return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine, node: nodeToCheck(config), secrets: secretsToCheck(config.data_dir) }, print));
+    }
+    case "backup":
+    case "restore": {
+      const { dataDir } = readSettings({ demo: false, environment: process.env });
+      return process.exit(name === "backup" ? backupCommand({ dataDir, folder: argv[1] }, print) : restoreCommand({ dataDir, folder: argv[1], nowMs: clock.nowMs() }, print));
     }
     case "secret": {
       const { dataDir } = readSettings({ demo: false, environment: process.env });

@@ -1,6 +1,8 @@
 /** What the console says once Hearth is ready: where the doors are, and in the demo the lines that buy a first answer. Pure. */
 
-export type Greeting = { publicUrl: string; ownerUrl: string; ownerCode: string | undefined; models: string[]; /** For the lines that buy a first answer. */ chatModel: string | undefined; sandbox: boolean };
+import { lowInboundSats } from "../base/limits.ts";
+
+export type Greeting = { publicUrl: string; ownerUrl: string; ownerCode: string | undefined; models: string[]; /** For the lines that buy a first answer. */ chatModel: string | undefined; /** What can still be paid in, in sats; undefined where nobody can tell. */ inboundSats: bigint | undefined; sandbox: boolean };
 
 export function greetingText(greeting: Greeting): string {
   const { publicUrl, ownerUrl, ownerCode, models } = greeting;
@@ -11,6 +13,8 @@ export function greetingText(greeting: Greeting): string {
     `  owner's door:  ${ownerUrl}/admin${ownerCode ? `?code=${ownerCode}` : "  (log in with the password)"}`,
   ];
   if (ownerCode) lines.push("                 the code works once, within 15 minutes");
+  if (greeting.inboundSats !== undefined && greeting.inboundSats < lowInboundSats)
+    lines.push(`  WARNING:       your channels can take only ${greeting.inboundSats} sats; buyers are turned away above that, open a channel towards you`);
   if (greeting.sandbox) lines.push("  play money:    invoices are signed but cost nothing; they are paid at /sandbox/pay");
   if (greeting.sandbox && greeting.chatModel !== undefined) lines.push("", ...firstSale(publicUrl, greeting.chatModel));
   return lines.join("\n") + "\n\n";

@@ -6,6 +6,7 @@ hearth prices   the public prices in use, newer ones (update), what to ask for a
 hearth secret   keep keys, macaroons and passwords sealed; settings name them as "secret:NAME"
 hearth reconcile  hold the node and the ledger against each other, both ways
 hearth audit    prove every balance from the journal; exit 1 if anything does not add up
+hearth backup   a copy of ledger, keys and settings, also beside a running Hearth; restore puts one back
 hearth doctor   check what Hearth depends on, one line each
 
 Settings: hearth.toml in the data directory (or HEARTH_CONFIG), and the environment:

@@ -75,6 +75,16 @@ const lndSchema = z.strictObject({
   private_hints: z.boolean().default(false),
 });
 
+/** phoenixd. */
+const phoenixdSchema = z.strictObject({
+  url: z
+    .url({ protocol: /^https?$/, error: "an http or https URL such as http://127.0.0.1:9740" })
+    .refine((text) => !/[@?#]/.test(text), "must be an address without a user, a query or a fragment, such as http://127.0.0.1:9740")
+    .default("http://127.0.0.1:9740"),
+  /** http-password-limited-access, or the path of phoenix.conf or of a file with it. */
+  password: z.string().min(1),
+});
+
 /** Web search (`POST /api/v1/data/web/search`): whose index, and what a search costs the buyer. */
 const searchSchema = z
   .strictObject({
@@ -101,8 +111,9 @@ export const configSchema = z.strictObject({
     .optional(),
   /** The public door's address; the sandbox stays on this machine whatever is said. */
   listen: z.string().min(1).default("0.0.0.0"),
-  node: z.enum(["sandbox", "lnd"]).default("sandbox"),
+  node: z.enum(["sandbox", "lnd", "phoenixd"]).default("sandbox"),
   lnd: lndSchema.optional(),
+  phoenixd: phoenixdSchema.optional(),
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
   trusted_proxies: z.array(z.string().refine((text) => parseBlock(text) !== undefined, "an IP address or a block such as 10.0.0.0/8")).max(64).default([]),
   /** Dollars of one bitcoin, by the owner's word. Else the median of `rate_sources`; the sandbox has a price of its own. */

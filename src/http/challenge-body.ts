@@ -26,6 +26,11 @@ export const realm = "hearth";
 export const topupUrl = "/api/v1/topup";
 export const claimUrl = `${topupUrl}/claim`;
 
+/** A `Payment` proof is a bare secret: it is offered only where nobody on the way can read it. */
+export function offersPayment(url: string): boolean {
+  return url.startsWith("https:") || /^http:\/\/(localhost|127\.|\[::1\])/.test(url);
+}
+
 /** Facts of one kind of sale, beside what every challenge says. */
 export type SaleFacts = Record<string, string | number>;
 

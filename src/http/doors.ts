@@ -18,7 +18,7 @@ import { type OwnerParts, ownerRoutes } from "./routes/owner.ts";
 import { type Sandbox, sandboxRoutes } from "./routes/sandbox.ts";
 import { type TopupParts, topupRoutes } from "./routes/topup.ts";
 
-export type PublicParts = BalanceParts & TopupParts & Pick<DiscoveryParts, "service"> & OrderParts & {
+export type PublicParts = BalanceParts & TopupParts & Pick<DiscoveryParts, "service" | "inbound"> & OrderParts & {
   gateway: Gateway;
   directory: ModelDirectory;
   sandbox: Sandbox | undefined;

@@ -60,8 +60,9 @@ export function errorObject(code: string, message: string, status: number, param
 }
 
 /** Anything thrown, as an answer in OpenAI's shape. What is not an `AppError` is our mistake: 500, one log line, no detail. */
-export function errorResponse(error: unknown, requestId: string, headers: Record<string, string> = {}): Response {
-  const known = toAppError(error, requestId);
+export function errorResponse(error: unknown, requestId: string, headers: Record<string, string> = {}, reader: "buyer" | "owner" = "buyer"): Response {
+  const own = toAppError(error, requestId);
+  const known = reader === "buyer" && own.code === "node_unavailable" ? nodeTrouble(own, requestId) : own;
   const status = statusOf[known.code] ?? 500;
   const all: Record<string, string> = { ...headers, "x-request-id": requestId, "Cache-Control": "no-store" };
   // The openai SDK repeats 429 and 5xx by itself; elsewhere a repetition changes nothing.
@@ -78,6 +79,12 @@ function toAppError(error: unknown, requestId: string): AppError {
   }
   log.error("request.failed", { request: requestId, reason: describeError(error) });
   return ourMistake();
+}
+
+/** Where the owner's node is and what is wrong with it is nobody else's to know. */
+function nodeTrouble(error: AppError, requestId: string): AppError {
+  log.warn("node.unavailable", { request: requestId, reason: error.message });
+  return new AppError("node_unavailable", "The Lightning node of this house cannot be asked at the moment; nothing was charged.", { retryable: true, retryAfterSeconds: error.retryAfterSeconds ?? defaultRetrySeconds });
 }
 
 function ourMistake(): AppError {

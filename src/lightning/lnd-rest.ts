@@ -5,7 +5,7 @@
 import { X509Certificate } from "node:crypto";
 import { z } from "zod";
 import { AppError } from "../base/errors.ts";
-import { maxNodeAnswerBytes } from "../base/limits.ts";
+import { maxNodeAnswerBytes, nodeCallTimeoutMs } from "../base/limits.ts";
 import { describeError } from "../base/log.ts";
 import { readBounded } from "../base/read-bounded.ts";
 
@@ -70,7 +70,7 @@ export class LndRest {
   }
 
   async #json<T>(method: string, path: string, body: object | undefined, schema: z.ZodType<T>, withMacaroon = true): Promise<T> {
-    const answer = await this.#send(method, path, body, undefined, withMacaroon);
+    const answer = await this.#send(method, path, body, AbortSignal.timeout(nodeCallTimeoutMs), withMacaroon);
     const text = new TextDecoder().decode(await readBounded(answer.body ?? new Blob([]).stream(), maxNodeAnswerBytes).catch((error: unknown) => Promise.reject(unreachable(this.#access.url, error))));
     if (!answer.ok) throw toError(answer.status, text);
     return parse(schema, text);

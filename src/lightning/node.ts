@@ -18,15 +18,16 @@ export type NewInvoice = { paymentHash: string; bolt11: string; expiresAtMs: num
 /**
  * - `open`: may still be paid. - `settled`: the payer's money is ours, `paidMsat` of it. - `dead`: can never be paid
  * any more (cancelled, or expired by the node's own clock). - `unknown`: the node has no such invoice.
+ * `feeMsat`: what the node had to pay, out of it or besides, for room to receive it.
  */
 export type InvoiceState =
   | { state: "open" }
-  | { state: "settled"; paidMsat: Msat }
+  | { state: "settled"; paidMsat: Msat; feeMsat?: Msat }
   | { state: "dead" }
   | { state: "unknown" };
 
-/** One settled invoice, in the order of the node's own counting. `cursor` is where to go on after it. */
-export type Settlement = { paymentHash: string; paidMsat: Msat; cursor: bigint };
+/** One settled invoice, in the order of the node's own counting. `cursor` is where to go on after it; 0 where the node does not count. */
+export type Settlement = { paymentHash: string; paidMsat: Msat; feeMsat?: Msat; cursor: bigint };
 
 export interface Node {
   /**

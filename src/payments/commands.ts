@@ -1,6 +1,6 @@
 /** The writes of money in. Crediting, opening the account, rolling over and advancing the node's cursor are one. */
 import { type Msat, msat } from "../money/msat.ts";
-import { nodeAccount, spendable } from "../ledger/account.ts";
+import { liquidityFeesAccount, nodeAccount, spendable } from "../ledger/account.ts";
 import { getAccount, move, openAccount } from "../ledger/transfers.ts";
 import { command, type Tx } from "../store/command.ts";
 import { type CreditedInvoice, type Invoice, type InvoiceRow, type OpenInvoice, toInvoice } from "./invoice.ts";
@@ -70,6 +70,8 @@ export type CreditInput = {
   paymentHash: string;
   /** What the payer paid, by the node's word. */
   paidMsat: Msat;
+  /** What the node spent to receive it: the owner's cost, never the payer's. */
+  feeMsat?: Msat;
   /** The id a new account gets, if this is the first time we hear of the payment and it is no refill. */
   accountId: string;
   /** Where the node's settlement stream goes on, when the stream told us. */
@@ -96,11 +98,18 @@ export const creditInvoice = command("payments.creditInvoice", (tx, input: Credi
     id: `credit:${input.paymentHash}`, debit: nodeAccount, credit: accountId, amountMsat: input.paidMsat,
     code: purpose.kind === "refill" ? "refill" : "invoice", boot: input.boot, atMs: input.atMs,
   });
+  if (input.feeMsat !== undefined && input.feeMsat > 0n) bookFee(tx, input.feeMsat, input);
   if (purpose.kind === "call" && purpose.rollsOverFrom !== undefined) rollOver(tx, purpose.rollsOverFrom, input);
   tx.run("UPDATE invoice SET state = 'credited', account_id = ?, credited_msat = ?, credited_at_ms = ? WHERE payment_hash = ?",
     accountId, input.paidMsat, input.atMs, input.paymentHash);
   return { ok: true, credited: "now", invoice: findInvoice(tx, input.paymentHash) as CreditedInvoice };
 });
+
+/** From node to liquidity-fees: the node holds so much less. */
+function bookFee(tx: Tx, feeMsat: Msat, { paymentHash, boot, atMs }: CreditInput): void {
+  openAccount(tx, { id: liquidityFeesAccount, kind: "liquidity-fees", atMs });
+  move(tx, { id: `liquidity:${paymentHash}`, debit: liquidityFeesAccount, credit: nodeAccount, amountMsat: feeMsat, code: "liquidity", boot, atMs });
+}
 
 /** What a too poor credential still held goes to the one bought after it. What is reserved there stays. */
 function rollOver(tx: Tx, from: string, input: CreditInput): void {

@@ -142,14 +142,14 @@ export class Payments {
   }
 
   /** Books a settlement the node has told us of. Resolves when it is on the disk. */
-  async credit(paymentHash: string, paidMsat: Msat, cursor?: bigint): Promise<CreditOutcome> {
+  async credit(paymentHash: string, paidMsat: Msat, cursor?: bigint, feeMsat?: Msat): Promise<CreditOutcome> {
     const atMs = this.#clock.nowMs();
     const outcome = await this.#writer.durable(creditInvoice, {
-      paymentHash, paidMsat, accountId: newId("a", atMs, this.#random), cursor, boot: this.#boot, atMs,
+      paymentHash, paidMsat, feeMsat, accountId: newId("a", atMs, this.#random), cursor, boot: this.#boot, atMs,
     });
     if (outcome.credited === "now") {
       this.#open.ended(paymentHash);
-      log.info("invoice.credited", { payment_hash: paymentHash, amount_msat: paidMsat });
+      log.info("invoice.credited", { payment_hash: paymentHash, amount_msat: paidMsat, ...(feeMsat !== undefined && { fee_msat: feeMsat }) });
       for (const listener of this.#listeners.get(paymentHash) ?? []) listener();
     }
     return outcome;
@@ -204,7 +204,7 @@ export class Payments {
     try {
       const answer = await this.#node.lookupInvoice(paymentHash);
       if (answer.state !== "settled") return { kind: answer.state };
-      const outcome = await this.credit(paymentHash, answer.paidMsat);
+      const outcome = await this.credit(paymentHash, answer.paidMsat, undefined, answer.feeMsat);
       return outcome.credited === "foreign" ? { kind: "unknown" } : { kind: "credited", invoice: outcome.invoice };
     } catch (error) {
       log.warn("invoice.lookup_failed", { payment_hash: paymentHash, reason: describeError(error) });

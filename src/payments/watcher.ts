@@ -48,7 +48,7 @@ export class SettlementWatcher {
         for await (const settlement of this.#node.settlements(findCursor(this.#reader), this.#stream.signal)) {
           retryMs = firstStreamRetryMs;
           this.#toldAtMs = this.#clock.nowMs();
-          await this.#payments.credit(settlement.paymentHash, settlement.paidMsat, settlement.cursor);
+          await this.#payments.credit(settlement.paymentHash, settlement.paidMsat, settlement.cursor, settlement.feeMsat);
         }
       } catch (error) {
         log.warn("node.stream_broke", { reason: describeError(error), retry_ms: retryMs });
@@ -100,7 +100,7 @@ export class SettlementWatcher {
     const [stream, foundAtMs] = [this.#stream, this.#clock.nowMs()];
     await this.#clock.sleep(streamPatienceMs, this.#stop.signal);
     if (this.#stop.signal.aborted || this.#toldAtMs >= foundAtMs || stream !== this.#stream) return;
-    log.warn("node.stream_silent", { for_ms: this.#clock.nowMs() - this.#toldAtMs });
+    log.warn("node.stream_silent", this.#toldAtMs === 0 ? { told: "nothing yet" } : { for_ms: this.#clock.nowMs() - this.#toldAtMs });
     stream.abort();
   }
 }

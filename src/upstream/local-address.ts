@@ -2,7 +2,7 @@
 
 const localV4 = [/^0\.0\.0\.0$/, /^127\./, /^10\./, /^192\.168\./, /^172\.(1[6-9]|2\d|3[01])\./, /^169\.254\./, /^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\./];
 const localV6 = [/^::1?$/, /^f[cd]/, /^fe[89ab]/];
-const localNames = [/^localhost$/, /\.localhost$/, /\.local$/, /\.lan$/, /\.internal$/, /\.home\.arpa$/];
+const localNames = [/^localhost$/, /\.localhost$/, /\.local$/, /\.lan$/, /\.internal$/, /\.embassy$/, /\.startos$/, /\.home\.arpa$/];
 
 export function isLocalUrl(url: string): boolean {
   const host = new URL(url).hostname.toLowerCase().replace(/\.$/, "");

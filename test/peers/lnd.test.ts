@@ -131,7 +131,7 @@ describe("a Hearth with this node", () => {
   const start = async () =>
     startHearth({
       command: "serve", dataDir,
-      config: `usd_per_btc = 100000\nlisten = "127.0.0.1"\n[[upstreams]]\nname = "sandbox"\nurl = "${upstream.url}"\nprice = { input_sats_per_mtok = 200, output_sats_per_mtok = 800 }\n`,
+      config: `usd_per_btc = 100000\nlisten = "127.0.0.1"\n[[upstreams]]\nname = "sandbox"\nurl = "${upstream.url}"\nprice = { input_sats_per_mtok = 200, output_sats_per_mtok = 800 }\n[limits]\nmax_topup_sats = 5000000\n`,
       env: { HEARTH_NODE: "lnd", HEARTH_LND_REST_URL: net.seller.restUrl, HEARTH_LND_TLS_CERT: net.seller.certificatePath, HEARTH_LND_MACAROON: await sellingMacaroon() },
     });
   beforeAll(async () => {
@@ -153,6 +153,15 @@ describe("a Hearth with this node", () => {
     const answer = await ask(hearth.url, hello, `L402 ${bill.macaroon}:${preimage}`);
     expect(answer.status).toBe(200);
     expect(await balance(bill, preimage)).toBe(bill.amount_sats * 1_000 - Number(answer.headers.get("x-hearth-cost-msat")));
+  }, slowMs);
+
+  test("asks for no more than its channels can take, and tells so in a quote", async () => {
+    const topup = await fetch(`${hearth.url}/api/v1/topup`, { method: "POST", body: JSON.stringify({ amount_sats: 3_900_000 }) });
+    expect({ status: topup.status, code: ((await topup.json()) as { error: { code: string } }).error.code }).toEqual({ status: 503, code: "no_inbound" });
+    const small = await fetch(`${hearth.url}/api/v1/topup`, { method: "POST", body: JSON.stringify({ amount_sats: 1_000 }) });
+    expect(small.status).toBe(402);
+    const quote = (await (await fetch(`${hearth.url}/api/v1/quote`, { method: "POST", body: JSON.stringify(hello) })).json()) as { payable?: boolean };
+    expect(quote.payable).toBeUndefined();
   }, slowMs);
 
   test("an unpaid invoice's preimage, read from the node, buys nothing", async () => {

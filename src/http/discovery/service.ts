@@ -1,4 +1,5 @@
 /** What the generated documents speak of: this house at this moment. */
+import type { Config } from "../../config/schema.ts";
 import type { TrialOffer } from "../../gateway/gateway.ts";
 import type { ModelForSale } from "../../gateway/model-directory.ts";
 import { ceilToSat, toJsonNumber } from "../../money/msat.ts";
@@ -19,6 +20,13 @@ export type Service = {
   minTopupSats: number;
   maxTopupSats: number;
 };
+
+/** @param doorUrl Where the public door is, for those who have set no `public_url`. */
+export function describeService(config: Config, now: Pick<Service, "models" | "flat" | "rate">, doorUrl: string): Service {
+  const { models, calls, max_output_tokens: maxOutputTokens } = config.trial;
+  const { min_price_sats: minPriceSats, min_topup_sats: minTopupSats, max_topup_sats: maxTopupSats } = config.limits;
+  return { ...now, publicUrl: (config.public_url ?? doorUrl).replace(/\/+$/, ""), trial: { models, calls, maxOutputTokens }, minPriceSats, minTopupSats, maxTopupSats };
+}
 
 /** A route that can be sold now, with what is sold there: models, or the route itself. */
 export type SoldRoute = { route: Route; models: readonly ModelForSale[]; leastSats: number };

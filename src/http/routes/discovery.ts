@@ -5,7 +5,8 @@ import { rateRefreshMs } from "../../base/limits.ts";
 import type { Estimate, Gateway } from "../../gateway/gateway.ts";
 import type { OrderDesk } from "../../gateway/order-desk.ts";
 import type { OrderPlanner } from "../../gateway/order-planner.ts";
-import { ceilToSat, type Msat, toJsonNumber } from "../../money/msat.ts";
+import { ceilToSat, floorToSat, type Msat, toJsonNumber } from "../../money/msat.ts";
+import type { Inbound } from "../../payments/inbound.ts";
 import { type BtcRate, usdText } from "../../pricing/rate.ts";
 import { catalog, endpointMatrix, pricing } from "../discovery/catalog.ts";
 import { l402Document, llmsFullText, llmsText } from "../discovery/documents.ts";
@@ -18,12 +19,12 @@ import { routeTable } from "../route-table.ts";
 import { toChatRequest } from "./chat.ts";
 import { orderReaders } from "./orders.ts";
 
-export type DiscoveryParts = { service(): Service; gateway: Pick<Gateway, "quote">; orders: Pick<OrderDesk, "quote">; planner: OrderPlanner; rate(): BtcRate | undefined };
+export type DiscoveryParts = { service(): Service; gateway: Pick<Gateway, "quote">; orders: Pick<OrderDesk, "quote">; planner: OrderPlanner; rate(): BtcRate | undefined; inbound: Pick<Inbound, "receivable"> };
 
 /** For how long a quote speaks of an invoice that is asked for after it. */
 const quoteMs = 60_000;
 
-export function discoveryRoutes({ service, gateway, orders, planner, rate }: DiscoveryParts, context: PublicContext) {
+export function discoveryRoutes({ service, gateway, orders, planner, rate, inbound }: DiscoveryParts, context: PublicContext) {
   const headers = () => ({ ...context.headers, "x-request-id": context.newCallId(), "Cache-Control": "public, max-age=60" });
   const json = (body: object) => Response.json(body, { headers: headers() });
   const text = (body: string) => new Response(body, { headers: { ...headers(), "Content-Type": "text/plain; charset=utf-8" } });
@@ -40,7 +41,7 @@ export function discoveryRoutes({ service, gateway, orders, planner, rate }: Dis
       const { endpoint, ...body } = parseJsonObject(await readText(request));
       const order = orderReaders[routeOf(endpoint)];
       const estimate = order ? orders.quote(await order(planner, body)) : await gateway.quote(toChatRequest(body));
-      return Response.json(quoteToWire(estimate, rate(), context.nowMs()), { headers: { ...context.headers, "x-request-id": id, "Cache-Control": "no-store" } });
+      return Response.json(quoteToWire(estimate, { rate: rate(), nowMs: context.nowMs(), receivableMsat: await inbound.receivable() }), { headers: { ...context.headers, "x-request-id": id, "Cache-Control": "no-store" } });
     } catch (error) {
       return errorResponse(error, id, context.headers);
     }
@@ -69,7 +70,9 @@ function validUntilMs({ rate }: Estimate, nowMs: number): number {
   return rate === undefined ? nowMs + quoteMs : Math.max(nowMs, Math.min(nowMs + quoteMs, rate.atMs + rateRefreshMs));
 }
 
-function quoteToWire(estimate: Estimate, rate: BtcRate | undefined, nowMs: number) {
+type QuoteFacts = { rate: BtcRate | undefined; nowMs: number; /** By the node's channels; undefined where it cannot tell. */ receivableMsat: Msat | undefined };
+
+function quoteToWire(estimate: Estimate, { rate, nowMs, receivableMsat }: QuoteFacts) {
   const amount = (msat: Msat) => ({ msat: toJsonNumber(msat), sats: toJsonNumber(ceilToSat(msat)), ...(rate && { usd: usdText(msat, rate) }) });
   return {
     model: estimate.model,
@@ -79,6 +82,8 @@ function quoteToWire(estimate: Estimate, rate: BtcRate | undefined, nowMs: numbe
     expected: amount(estimate.expectedMsat),
     most: amount(estimate.mostMsat),
     wait_seconds: estimate.waitSeconds,
+    // Said only where an invoice over the most would be refused.
+    ...(receivableMsat !== undefined && receivableMsat < estimate.mostMsat && { payable: false, receivable_sats: toJsonNumber(floorToSat(receivableMsat)) }),
     valid_until: new Date(validUntilMs(estimate, nowMs)).toISOString(),
     ...(rate && { btc_usd: Number(rate.centsPerBtc) / 100, btc_usd_updated_at: new Date(rate.atMs).toISOString() }),
   };

@@ -40,7 +40,7 @@ export function ownerRoutes(parts: OwnerParts) {
       if (!open && !sessions.isOpen(sessionToken(request)) && !sessions.isConsole(bearer(request))) throw new AppError("login_required", "Log in first: POST /admin/api/login with the code from the console or the password.");
       return await work();
     } catch (error) {
-      return errorResponse(error, parts.newRequestId(), headers);
+      return errorResponse(error, parts.newRequestId(), headers, "owner");
     }
   };
   const guardedOnly: Guard = (request, work) => guarded(request, work);

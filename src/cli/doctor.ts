@@ -6,8 +6,9 @@ import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, statfsSync, writ
 import { join } from "node:path";
 import { describeError } from "../base/log.ts";
 import type { Config } from "../config/schema.ts";
+import { isSold, soldAs } from "../gateway/model-directory.ts";
 import type { RateBook } from "../pricing/rate-book.ts";
-import { listPrice } from "../pricing/owner-prices.ts";
+import { priceAndCost } from "../pricing/owner-prices.ts";
 import { loadPrices } from "../pricing/price-table.ts";
 import type { SearchEngine } from "../upstream/search.ts";
 import type { Upstream } from "../upstream/upstream.ts";
@@ -76,8 +77,9 @@ async function checkUpstream(config: Config, upstream: Upstream): Promise<Line> 
   try {
     const models = await upstream.models();
     const prices = loadPrices(config.data_dir);
-    const priced = models.filter((model) => listPrice(config, prices, upstream, model.id, model.listedPrice)).length;
-    return { ok: priced > 0, text: `upstream ${upstream.name}: ${priced} of ${models.length} models for sale${priced < models.length ? "; give the others a price under [prices.models]" : ""}` };
+    const kinds = models.map((model) => soldAs(model, priceAndCost(config, prices, upstream, model.id, model.listedPrice)));
+    const sold = kinds.filter(isSold).length, unpriced = kinds.filter((kind) => kind === undefined).length;
+    return { ok: sold > 0, text: `upstream ${upstream.name}: ${sold} of ${models.length} models for sale${unpriced > 0 ? `; give ${unpriced} of them a price under [prices.models]` : ""}` };
   } catch (error) {
     return { ok: false, text: `upstream ${upstream.name}: ${describeError(error)}` };
   }

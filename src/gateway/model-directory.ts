@@ -116,9 +116,9 @@ export class ModelDirectory {
 
   health(): UpstreamHealth[] {
     return this.#listings.map(({ upstream, models, healthy }) => {
-      const priced = models.filter((model) => this.#priceOf(upstream, model)).length;
+      const kinds = models.map((model) => soldAs(model, this.#priceOf(upstream, model)));
       const { name } = upstream;
-      return { name, healthy, modelsForSale: healthy ? priced : 0, modelsWithoutPrice: models.length - priced, refusesOwner: this.pulse.refusesOwner(name) };
+      return { name, healthy, modelsForSale: healthy ? kinds.filter(isSold).length : 0, modelsWithoutPrice: kinds.filter((kind) => kind === undefined).length, refusesOwner: this.pulse.refusesOwner(name) };
     });
   }
 
@@ -145,8 +145,8 @@ export class ModelDirectory {
     for (const { upstream, models, healthy } of this.#listings)
       for (const model of healthy ? models : []) {
         const listed = this.#priceOf(upstream, model);
-        const kind = kindOf(model, listed?.kind ?? "chat");
-        if (!listed || kind === "other") continue;
+        const kind = soldAs(model, listed);
+        if (!listed || !isSold(kind)) continue;
         // Ollama lists `tiny:latest` and everybody asks for `tiny`.
         const name = model.id.replace(/:latest$/, "");
         const entry = { ...listed, ...limitsOf(model, listed), kind, upstream, upstreamModelId: name, createdS: model.createdS ?? this.#startedS };
@@ -200,9 +200,16 @@ function pricedAt({ kind, upstream, upstreamModelId, price: listed, cost: paid, 
   return { kind, upstream, upstreamModelId, price, cost: priceAt(paid, rate), rate: listed.kind === "usd" ? rate : undefined, createdS, maxInputTokens, maxOutputTokens };
 }
 
-/** What its own server does not call a chat model is not sold as one. */
-function kindOf({ modality }: UpstreamModel, kind: ModelKind): ModelKind {
+/** What its own server does not call a chat model is not sold as one. Undefined: without a price it is not for sale. */
+export function soldAs({ modality }: UpstreamModel, listed: { kind?: ModelKind | undefined } | undefined): ModelKind | undefined {
+  if (listed === undefined) return undefined;
+  const kind = listed.kind ?? "chat";
   return kind === "chat" && modality !== undefined && modality !== "chat" ? "other" : kind;
+}
+
+/** No route sells embeddings and the like, whatever their price. */
+export function isSold(kind: ModelKind | undefined): kind is Exclude<ModelKind, "other"> {
+  return kind !== undefined && kind !== "other";
 }
 
 /** The server's own word counts before the public table. */

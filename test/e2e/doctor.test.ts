@@ -36,3 +36,11 @@ test.each(broken)("%s", async (_what, from, to, name, advice) => {
   const { line } = await doctor(orderConfig(upstream).replace(from, to));
   expect(line(name)).toMatch(advice);
 });
+
+test("an embedding model is not counted as for sale, and no price is asked for it", async () => {
+  const data = ["qwen3:8b", "nomic-embed-text:latest"].map((id) => ({ id, object: "model" }));
+  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => Response.json({ object: "list", data }) });
+  const { line } = await doctor(`[[upstreams]]\nname = "home"\nurl = "${server.url.origin}/v1"\n`);
+  await server.stop(true);
+  expect(line("upstream home:")).toMatch(/ok .*1 of 2 models for sale$/);
+});

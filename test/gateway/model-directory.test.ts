@@ -88,4 +88,13 @@ describe("the owner's price", () => {
     expect(directory.list().map((model) => model.id)).toEqual(["small"]);
     expect(directory.health()).toMatchObject([{ modelsForSale: 1, modelsWithoutPrice: 1 }]);
   });
+
+  test("does not make an embedding model something for sale: it is counted neither as sold nor as without a price", async () => {
+    const home = upstream("home", () => ["qwen", "nomic-embed-text"]);
+    const models = async () => [{ id: "qwen", createdS: 1 }, { id: "nomic-embed-text", createdS: 1, modality: "embedding" as const }];
+    const directory = directoryOf([{ ...home, models }]);
+    await directory.refresh();
+    expect(directory.list().map((model) => model.id)).toEqual(["qwen"]);
+    expect(directory.health()).toMatchObject([{ modelsForSale: 1, modelsWithoutPrice: 0 }]);
+  });
 });

@@ -13,6 +13,7 @@ import type { Challenge, ChallengeMint } from "../l402/challenge-mint.ts";
 import { type CredentialDesk, type CredentialProof, receiptOf, type Standing } from "../l402/credential.ts";
 import { ceilToSat, maxMsatOf, minMsat, type Msat, msat, type Sat } from "../money/msat.ts";
 import type { CreditedInvoice } from "../payments/invoice.ts";
+import { rateUnknown } from "../pricing/rate.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 import { postCall, reserveCall, reserveSingleUse, reserveTrial, voidCall } from "./commands.ts";
@@ -232,8 +233,7 @@ function pinnedQuote(invoice: CreditedInvoice, sale: Sale, nowMs: number): Quote
 
 /** @throws AppError `rate_unknown`. */
 function quoteOf(sale: Sale): Quote {
-  if (sale.quote === undefined)
-    throw new AppError("rate_unknown", "This is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true, retryAfterSeconds: 30 });
+  if (sale.quote === undefined) throw rateUnknown();
   return sale.quote;
 }
 

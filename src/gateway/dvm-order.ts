@@ -3,6 +3,7 @@ import { AppError } from "../base/errors.ts";
 import { firstByteTimeoutMs } from "../base/limits.ts";
 import type { Msat } from "../money/msat.ts";
 import { costOf, type ModelPrice } from "../pricing/quote.ts";
+import { rateUnknown } from "../pricing/rate.ts";
 import { countInput } from "./chat-sale.ts";
 import { ChatTap } from "./chat-tap.ts";
 import { coveredPlaces } from "./covered-places.ts";
@@ -39,7 +40,7 @@ export async function dvmOrder(prompt: string, settings: DvmSettings, model: Mod
   if (prompt.length > 2 * most || [...prompt].length > most) throw new AppError("invalid_request", `prompt is longer than ${most} characters.`, { param: "prompt" });
   const request = { model: model.id, messages: [{ role: "user", content: prompt }], stream: false, includeUsage: false, n: 1, body: {} };
   const plan = planChat(request, model, { defaultOutputTokens: maxOutputTokens, maxOutputTokens });
-  if (model.cost === undefined) throw new AppError("rate_unknown", "What this model costs is not known while the price of bitcoin is not.", { retryable: true, retryAfterSeconds: 30 });
+  if (model.cost === undefined) throw rateUnknown("What this model costs is not known while the price of bitcoin is not.");
   const { tokens: inputTokens } = await countInput(plan);
   const cap = flatCap(settings.priceMsat, inputTokens, plan.cap, model.cost);
   if (cap === undefined) throw tooLongForPrice("prompt");

@@ -11,7 +11,7 @@ import type { Bill, Opening } from "../charge/charge.ts";
 import type { CallEnd, Reservation, Sale, Settled } from "../charge/sale.ts";
 import { type Msat, minMsat } from "../money/msat.ts";
 import { costOf, covers } from "../pricing/quote.ts";
-import type { BtcRate } from "../pricing/rate.ts";
+import { type BtcRate, rateUnknown } from "../pricing/rate.ts";
 import type { UpstreamAnswer } from "../upstream/upstream.ts";
 import { type Ending, endCall } from "./call-end.ts";
 import type { ChatRequest } from "./chat-request.ts";
@@ -242,10 +242,6 @@ function withinFlatPrice(plan: ChatPlan, inputTokens: number): ChatPlan {
 function quotedOf(plan: ChatPlan, inputTokens: number): Quoted {
   const { model, request } = plan;
   return { model: model.id, discounted: true, routedModel: request.model === "auto" ? model.id : undefined, local: model.upstream.local, maxTokens: plan.cap, inputTokens };
-}
-
-function rateUnknown(): AppError {
-  return new AppError("rate_unknown", "This model is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true, retryAfterSeconds: 30 });
 }
 
 function nothingForSale(): AppError {

@@ -3,6 +3,7 @@ import type { Asker } from "../accounts/asker.ts";
 import { AppError } from "../base/errors.ts";
 import type { Reservation } from "../charge/sale.ts";
 import { costOf } from "../pricing/quote.ts";
+import { rateUnknown } from "../pricing/rate.ts";
 import type { ChatAnswer, Estimate, Quoted, Till } from "./gateway.ts";
 import type { LoadBook } from "./load-book.ts";
 import { decodeOrderTerms, type Delivery, type Order, orderSale } from "./order.ts";
@@ -51,7 +52,7 @@ export class OrderDesk {
   /** What it would cost. Free, and nothing is made for it. @throws AppError `rate_unknown`. */
   quote(order: Order): Estimate {
     const { quote } = orderSale(order);
-    if (quote === undefined) throw new AppError("rate_unknown", "This is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true, retryAfterSeconds: 30 });
+    if (quote === undefined) throw rateUnknown();
     const { ceilingMsat } = quote;
     return { model: order.model, local: order.local, maxTokens: undefined, rate: order.rate, leastMsat: ceilingMsat, expectedMsat: ceilingMsat, mostMsat: ceilingMsat, waitSeconds: order.upstream ? this.#loads.waitSeconds(order.upstream) : 0 };
   }

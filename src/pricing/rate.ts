@@ -1,4 +1,6 @@
 /** Bitcoin in dollars. Pure. A rate is cents per bitcoin with the time it was true; dollars on the way in are whole cents. */
+import { AppError } from "../base/errors.ts";
+import { rateRetryMs } from "../base/limits.ts";
 import { ceilDivide, type Msat } from "../money/msat.ts";
 
 export type BtcRate = { centsPerBtc: bigint; atMs: number };
@@ -19,6 +21,11 @@ export function usdOf(amount: Msat, rate: BtcRate): number {
 /** The same as a plain decimal, such as `0.0231`. */
 export function usdText(amount: Msat, rate: BtcRate): string {
   return usdOf(amount, rate).toFixed(6).replace(/0+$/, "").replace(/\.$/, "");
+}
+
+/** Back when the sources are asked again. */
+export function rateUnknown(message = "This is priced in dollars, and the price of bitcoin is not known at the moment."): AppError {
+  return new AppError("rate_unknown", message, { retryable: true, retryAfterSeconds: rateRetryMs / 1000 });
 }
 
 /** Cents of a decimal with at most two places, such as `1.20`; undefined for anything else, exponents and signs included. */

@@ -3,7 +3,7 @@ import { Elysia } from "elysia";
 import { AppError } from "../../base/errors.ts";
 import type { ModelDirectory, ModelForSale } from "../../gateway/model-directory.ts";
 import type { ModelKind } from "../../pricing/public-prices.ts";
-import type { BtcRate } from "../../pricing/rate.ts";
+import { type BtcRate, rateUnknown } from "../../pricing/rate.ts";
 import { modelPricing } from "../discovery/catalog.ts";
 import { errorResponse } from "../errors.ts";
 import { apiPrefixes, type PublicContext } from "../public-context.ts";
@@ -17,7 +17,7 @@ export function modelRoutes(directory: Pick<ModelDirectory, "list" | "find">, ra
     app.get(`${prefix}/models/*`, ({ params }) => {
       const model = directory.find(decodeId(params["*"]));
       if (model?.price !== undefined) return json(toWire({ ...model, price: model.price }), context);
-      if (model) return errorResponse(new AppError("rate_unknown", "This model is priced in dollars, and the price of bitcoin is not known at the moment.", { retryable: true }), context.newCallId(), context.headers);
+      if (model) return errorResponse(rateUnknown(), context.newCallId(), context.headers);
       return errorResponse(new AppError("model_not_found", "This model is not for sale here; GET /v1/models lists what is."), context.newCallId(), context.headers);
     });
   }

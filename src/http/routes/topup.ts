@@ -7,7 +7,7 @@ import { AppError } from "../../base/errors.ts";
 import { isClaimSecret } from "../../l402/claim-secret.ts";
 import { paymentReceipt } from "../../l402/payment-scheme.ts";
 import { floorToSat, type Sat, sat, toJsonNumber } from "../../money/msat.ts";
-import { parseCents, satsOfCents } from "../../pricing/rate.ts";
+import { parseCents, rateUnknown, satsOfCents } from "../../pricing/rate.ts";
 import { readAsker } from "../asker.ts";
 import { billResponse, type ChallengeSetting, wantsProblem } from "../challenge-body.ts";
 import { claimSchema } from "../contract/topup.ts";
@@ -79,7 +79,7 @@ function parseAmount(text: string, body: Record<string, unknown>, { limits, sett
   const cents = typeof body.amount_usd === "string" ? parseCents(body.amount_usd) : parseCents(numberText(text, "amount_usd") ?? "");
   if (cents === undefined || cents === 0n) throw invalidAmount("amount_usd must be a decimal above 0 with at most 2 places, such as 1.20.", "amount_usd");
   const current = setting.rate();
-  if (current === undefined) throw new AppError("rate_unknown", "The price of bitcoin in dollars is not known at the moment; send amount_sats.", { retryable: true });
+  if (current === undefined) throw rateUnknown("The price of bitcoin in dollars is not known at the moment; send amount_sats.");
   const amountSats = satsOfCents(cents, current);
   if (amountSats < BigInt(minSats) || amountSats > BigInt(maxSats))
     throw invalidAmount(`amount_usd is ${amountSats} sats at the moment; a topup is ${minSats} to ${maxSats} sats.`, "amount_usd");

@@ -1,36 +1,22 @@
 /** Sound over time: a price that changes, a crash, uploads that are too large, too many or too slow; and what is told before anybody pays. */
 import { Validator } from "@seriousme/openapi-schema-validator";
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { audioConfig, audioModels, transcriptions, upload } from "../support/audio-house.ts";
-import { balanceOf, type Bill, buyToken, endHearth, makeDataDir, pay, RawConnection, readLedger, type RunningHearth, startHearth, until } from "../support/hearth.ts";
-import { heard, order, type OrderUpstream, startOrderUpstream } from "../support/order-upstream.ts";
+import { balanceOf, type Bill, buyToken, makeDataDir, pay, RawConnection, readLedger, type RunningHearth, startHearth, until } from "../support/hearth.ts";
+import { heard, order, type OrderUpstream } from "../support/order-upstream.ts";
 import { readSound, wavOf } from "../support/sound.ts";
+import { studios } from "../support/studio.ts";
 
-const stops: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
+const { studio, open, atEnd } = studios();
 
 const megabyte = 1024 * 1024;
 const hello = { file: readSound("hello.wav") };
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
-function studio(models: readonly string[] = audioModels): OrderUpstream {
-  const upstream = startOrderUpstream(models);
-  stops.push(upstream.stop);
-  return upstream;
-}
-
-async function open(config: string, dataDir?: string): Promise<RunningHearth> {
-  const hearth = await startHearth({ command: "serve", config, ...(dataDir !== undefined && { dataDir }) });
-  stops.push(() => endHearth(hearth));
-  return hearth;
-}
-
 test("a price that doubled between bill and payment does not break the bill; who comes later pays the new one", async () => {
-  const upstream = studio(), dataDir = makeDataDir();
+  const upstream = studio(audioModels), dataDir = makeDataDir();
   const before = await startHearth({ command: "serve", config: audioConfig(upstream, { secondSats: 5 }), dataDir });
   const bill = (await (await upload(before.url, hello)).json()) as Bill;
   const credential = `L402 ${bill.macaroon}:${await pay(before.url, bill.invoice)}`;
@@ -43,7 +29,7 @@ test("a price that doubled between bill and payment does not break the bill; who
 });
 
 test("killed while a file is heard: the money is back, the key works, the books agree", async () => {
-  const upstream = studio(), dataDir = makeDataDir();
+  const upstream = studio(audioModels), dataDir = makeDataDir();
   const before = await startHearth({ command: "serve", config: audioConfig(upstream), dataDir });
   const token = await buyToken(before.url);
   const begun = Promise.withResolvers<void>();
@@ -76,7 +62,7 @@ describe("uploads", () => {
   const refusalOf = async (answer: Response) => ({ status: answer.status, code: ((await answer.json()) as { error: { code: string } }).error.code });
 
   test("of 25 MB are taken; of more they are refused", async () => {
-    const hearth = await open(audioConfig(studio()));
+    const hearth = await open(audioConfig(studio(audioModels)));
     const file = wavOf((25 * megabyte - 44) / 8_000);
     expect(file.length).toBe(25 * megabyte);
     expect((await upload(hearth.url, { file })).status).toBe(402);
@@ -85,7 +71,7 @@ describe("uploads", () => {
   }, 60_000);
 
   test("that say they are too large are refused before they are sent, those that do not say while they come", async () => {
-    const hearth = await open(audioConfig(studio()));
+    const hearth = await open(audioConfig(studio(audioModels)));
     const declared = new RawConnection(hearth.url);
     declared.send(head(hearth.url, 30 * megabyte));
     expect((await declared.answer()).status).toBe(413);
@@ -96,7 +82,7 @@ describe("uploads", () => {
   }, 60_000);
 
   test("that would not fit beside the others are asked to come again, and fit when others have left", async () => {
-    const hearth = await open(audioConfig(studio()));
+    const hearth = await open(audioConfig(studio(audioModels)));
     const waiting = Array.from({ length: 3 }, () => new RawConnection(hearth.url)), piece = new Uint8Array(25 * megabyte);
     for (const connection of waiting) {
       connection.send(head(hearth.url, 25 * megabyte + 1_000));
@@ -112,11 +98,11 @@ describe("uploads", () => {
 });
 
 test("curl sends a form, gets a bill, and sends it again with the preimage or the hash", async () => {
-  const hearth = await open(audioConfig(studio()));
+  const hearth = await open(audioConfig(studio(audioModels)));
   const folder = makeDataDir(), file = join(folder, "talk.wav");
   // Above a megabyte curl asks first whether it may send.
   writeFileSync(file, wavOf(150));
-  stops.push(() => Bun.$`rm -r ${folder}`.quiet());
+  atEnd(() => Bun.$`rm -r ${folder}`.quiet());
   const curl = async (...more: string[]) => JSON.parse(await Bun.$`curl -sS ${hearth.url + transcriptions} -F model=scribe -F file=@${file} ${more}`.text()) as Bill & { text: string };
   const bill = await curl();
   expect(bill.amount_sats).toBe(300);
@@ -131,7 +117,7 @@ describe("told before anybody pays", () => {
   const get = async (hearth: RunningHearth, path: string) => (await (await fetch(hearth.url + path)).json()) as Record<string, unknown>;
 
   test("a quote of speech by its text, of sound by its seconds, without a file", async () => {
-    const hearth = await open(audioConfig(studio()));
+    const hearth = await open(audioConfig(studio(audioModels)));
     const rows: [body: object, status: number, told: object][] = [
       [{ endpoint: "/v1/audio/speech", model: "speaker", input: "x".repeat(30) }, 200, { model: "speaker", most: { msat: 15_000, sats: 15, usd: "0.015" } }],
       [{ endpoint: "/v1/audio/transcriptions", seconds: 12, model: "scribe" }, 200, { model: "scribe", least: { msat: 24_000 }, most: { msat: 24_000, sats: 24, usd: "0.024" } }],
@@ -149,7 +135,7 @@ describe("told before anybody pays", () => {
   });
 
   test("the catalog has the three paths with their models, and says which of them want a file", async () => {
-    const hearth = await open(audioConfig(studio()));
+    const hearth = await open(audioConfig(studio(audioModels)));
     type Entry = { path: string; price_type: string; models: Record<string, { price_sats: number }>; example: object };
     const { apis } = (await get(hearth, "/api/v1/catalog")) as { apis: { openai: { endpoints: Entry[] } } };
     expect(apis.openai.endpoints.filter(({ path }) => path.includes("audio")).map(({ path, price_type, models, example }) => ({ path, price_type, models: Object.keys(models), example }))).toEqual([
@@ -160,7 +146,7 @@ describe("told before anybody pays", () => {
   });
 
   test("openapi.json is valid, and has forms where forms are sent", async () => {
-    const hearth = await open(audioConfig(studio()));
+    const hearth = await open(audioConfig(studio(audioModels)));
     const document = (await get(hearth, "/openapi.json")) as { paths: Record<string, { post: { requestBody: { content: Record<string, { schema: { properties: object; required: string[] } }> } } }> };
     expect(await new Validator().validate(document)).toMatchObject({ valid: true });
     const { content } = document.paths[transcriptions]!.post.requestBody;

@@ -1,27 +1,13 @@
 /** Attempts on the code that sells: something for less than it costs the owner, a charge for what was not made, a fault that one buyer makes for all. */
-import { afterEach, describe, expect, test } from "bun:test";
-import { ask, balanceOf, type Bill, buyToken, endHearth, hello, pay, readLedger, type RunningHearth, startHearth, until } from "../support/hearth.ts";
-import { hits, order, orderConfig, type OrderUpstream, startOrderUpstream } from "../support/order-upstream.ts";
+import { describe, expect, test } from "bun:test";
+import { ask, balanceOf, type Bill, buyToken, hello, pay, readLedger, type RunningHearth, until } from "../support/hearth.ts";
+import { hits, order, orderConfig, type OrderUpstream } from "../support/order-upstream.ts";
+import { studios } from "../support/studio.ts";
 
-const stops: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
+const { studio, open, atEnd } = studios();
 
 const images = "/v1/images/generations", search = "/v1/data/web/search", dvm = "/api/dvm";
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
-
-function studio(models?: readonly string[]): OrderUpstream {
-  const upstream = startOrderUpstream(models);
-  stops.push(upstream.stop);
-  return upstream;
-}
-
-async function open(config: string): Promise<RunningHearth> {
-  const hearth = await startHearth({ command: "serve", config });
-  stops.push(() => endHearth(hearth));
-  return hearth;
-}
 
 const server = (name: string, { url }: { url: string }, more = "") => `[[upstreams]]\nname = "${name}"\nurl = "${url}"\n${more}\n`;
 /** A server at home that passes on to a cloud: each call costs the owner the public price. */
@@ -31,7 +17,6 @@ const codeOf = async (answer: Response) => ({ status: answer.status, code: ((awa
 const spent = async (hearth: RunningHearth, token: string) => 1_000_000 - (await balanceOf(hearth.url, `Bearer ${token}`)).balance_msat;
 
 describe("nobody gets something for less than it costs the owner", () => {
-  // Bug 1
   test.each([
     ["by the public table", ""],
     ["by the owner's price of tokens", "price = { input_usd_per_mtok = 10.0, output_usd_per_mtok = 40.0 }"],
@@ -43,7 +28,6 @@ describe("nobody gets something for less than it costs the owner", () => {
     expect({ ...(await codeOf(answer)), made: upstream.asked.length }).toEqual({ status: 404, code: "model_not_found", made: 0 });
   });
 
-  // Bug 2
   test.each([["pictures"], ["chat"]])("terms that were paid for do not send %s to a server that costs more than they bring, when the cheap one fails", async (what) => {
     const [home, cloud] = [studio(["gpt-image-1", "gpt-4o"]), studio(["gpt-image-1", "gpt-4o"])];
     const prices = '[prices.models]\n"home/gpt-image-1" = { sats_per_image = 1 }\n"home/gpt-4o" = { input_sats_per_mtok = 10, output_sats_per_mtok = 10 }\n';
@@ -57,7 +41,6 @@ describe("nobody gets something for less than it costs the owner", () => {
     expect(cloud.asked).toEqual([]);
   });
 
-  // Bug 3
   test("a quality that the public table has no price for is not sold at the price of a lesser one", async () => {
     const upstream = studio(["gpt-image-1-mini"]);
     const hearth = await open(relay(upstream));
@@ -66,28 +49,25 @@ describe("nobody gets something for less than it costs the owner", () => {
     expect(upstream.asked).toEqual([]);
   });
 
-  // Bug 4
   test.each([["image"], ["audio"], ["embeddings"]])("what its server says makes %s is not sold as chat, at the price of text", async (made) => {
     const listing = Bun.serve({
       hostname: "127.0.0.1", port: 0,
       fetch: () => Response.json({ data: [{ id: "maker", architecture: { output_modalities: [made] }, pricing: { prompt: "0.0000003", completion: "0.0000025" } }] }),
     });
-    stops.push(() => listing.stop(true));
+    atEnd(() => listing.stop(true));
     const hearth = await open(`usd_per_btc = 100000\n${server("router", { url: `${listing.url.origin}/v1` }, 'profile = "openrouter"')}`);
     expect(await codeOf(await ask(hearth.url, { ...hello, model: "maker" }))).toEqual({ status: 404, code: "model_not_found" });
   });
 
-  // Bug 5
   test("without a price of bitcoin one prompt is not sold at a flat price on a model that costs dollars", async () => {
     const silent = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("no", { status: 500 }) });
-    stops.push(() => silent.stop(true));
+    atEnd(() => silent.stop(true));
     const upstream = studio(["o1-pro"]);
     const hearth = await open(`${usdPerBtcGone(silent.url.origin)}${server("relay", upstream, 'provider = "openai"')}[dvm]\nmodel = "o1-pro"\n`);
     expect(await codeOf(await order(hearth.url, dvm, { prompt: "Hi" }, bearer(await buyToken(hearth.url))))).toEqual({ status: 503, code: "rate_unknown" });
     expect(upstream.asked).toEqual([]);
   });
 
-  // Bug 6
   test("a free prompt is answered no longer than other free calls", async () => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream, { settings: 'trusted_proxies = ["127.0.0.1"]', more: '[trial]\nmodels = ["talker"]\nmax_output_tokens = 16\n' }));
@@ -95,7 +75,6 @@ describe("nobody gets something for less than it costs the owner", () => {
     expect(upstream.asked).toMatchObject([{ max_tokens: 16 }]);
   });
 
-  // Bug 7
   test("every text that is sent on with an order for pictures has a bound", async () => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream));
@@ -103,7 +82,6 @@ describe("nobody gets something for less than it costs the owner", () => {
     expect({ ...(await codeOf(answer)), made: upstream.asked.length }).toEqual({ status: 400, code: "invalid_request", made: 0 });
   });
 
-  // Bug 8
   test("what the upstream charged the owner for a prompt is in the log, as for chat", async () => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream));
@@ -116,7 +94,6 @@ describe("nobody gets something for less than it costs the owner", () => {
 });
 
 describe("nobody pays for what was not made", () => {
-  // Bug 9
   test("who leaves while a stand-in works is not charged for the time in which the first one failed", async () => {
     type How = (request: Request) => Response | Promise<Response>;
     const usage = { prompt_tokens: 10, completion_tokens: 200, total_tokens: 210 };
@@ -124,7 +101,7 @@ describe("nobody pays for what was not made", () => {
     const start = (how: How) => {
       const self = { how, url: "" };
       const listening = Bun.serve({ hostname: "127.0.0.1", port: 0, idleTimeout: 0, fetch: (request) => (request.url.endsWith("/models") ? Response.json({ data: [{ id: "m" }] }) : self.how(request)) });
-      stops.push(() => listening.stop(true));
+      atEnd(() => listening.stop(true));
       self.url = `${listening.url.origin}/v1`;
       return self;
     };
@@ -146,7 +123,6 @@ describe("nobody pays for what was not made", () => {
     expect(Number(calls()[0]!.output_tokens)).toBeLessThan(1_000);
   });
 
-  // Bug 10
   test("a picture at an address of the house's own network is none: no buyer can fetch it", async () => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream));
@@ -156,7 +132,6 @@ describe("nobody pays for what was not made", () => {
     expect(await spent(hearth, token)).toBe(0);
   });
 
-  // Bug 11
   test("ten large pictures, which the owner has paid for, reach the buyer and are charged", async () => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream));
@@ -169,7 +144,6 @@ describe("nobody pays for what was not made", () => {
 });
 
 describe("one buyer's order does no harm to others", () => {
-  // Bug 12
   test("a server that refuses the owner's pictures still sells its chat, at its price", async () => {
     const [both, dear] = [studio(["painter", "talker"]), studio(["talker"])];
     const prices = '[prices.models]\npainter = { sats_per_image = 21 }\n"both/talker" = { input_sats_per_mtok = 100000, output_sats_per_mtok = 300000 }\n"dear/talker" = { input_sats_per_mtok = 1000000, output_sats_per_mtok = 3000000 }\n';
@@ -181,7 +155,6 @@ describe("one buyer's order does no harm to others", () => {
     expect(await price()).toBe(before);
   });
 
-  // Bug 13
   test("an error whose text never ends does not keep the stand-in waiting", async () => {
     const [endless, good] = [studio(["painter"]), studio(["painter"])];
     const hearth = await open(server("endless", endless, "price = { sats_per_image = 20 }") + server("good", good, "price = { sats_per_image = 30 }"));
@@ -195,7 +168,6 @@ describe("one buyer's order does no harm to others", () => {
     }
   });
 
-  // Bug 14
   test("what a buyer searches for is in no log, whatever the engine answers", async () => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream));
@@ -207,19 +179,16 @@ describe("one buyer's order does no harm to others", () => {
 });
 
 describe("bad input is the buyer's, with a reason", () => {
-  // Bug 15
   test("no model at all, written as null, is the cheapest that paints", async () => {
     const hearth = await open(orderConfig(studio()));
     expect(((await (await order(hearth.url, images, { model: null, prompt: "A logo" })).json()) as Bill & { model?: string }).model).toBe("painter");
   });
 
-  // Bug 16
   test("a model whose name is not in Latin letters can be the cheapest", async () => {
     const hearth = await open(server("studio", studio(["модель"]), "price = { input_sats_per_mtok = 1, output_sats_per_mtok = 1 }"));
     expect((await ask(hearth.url, { ...hello, model: "auto" })).status).toBe(402);
   });
 
-  // Bug 17
   test("a search that its engine calls wrong is a 400, which no client repeats", async () => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream));
@@ -227,7 +196,6 @@ describe("bad input is the buyer's, with a reason", () => {
     expect(await codeOf(await order(hearth.url, search, { query: "x" }, bearer(await buyToken(hearth.url))))).toEqual({ status: 400, code: "invalid_request" });
   });
 
-  // Bug 18
   test.each([["constructor"], ["toString"]])("a field called %s is one that nobody knows", async (name) => {
     const upstream = studio();
     const hearth = await open(orderConfig(upstream));
@@ -237,14 +205,12 @@ describe("bad input is the buyer's, with a reason", () => {
 });
 
 describe("documents say what is sold, and nothing else", () => {
-  // Bug 19
   test("a flat price that pays for no answer is not advertised", async () => {
     const hearth = await open(`${relay(studio(["o1-pro"]))}[dvm]\nmodel = "o1-pro"\nprice_sats = 1\n`);
     expect(await codeOf(await order(hearth.url, dvm, { prompt: "Hi" }))).toEqual({ status: 404, code: "dvm_off" });
     expect(await (await fetch(`${hearth.url}/pricing`)).text()).not.toContain(dvm);
   });
 
-  // Bug 20
   test("a bill names a discount only where one was given", async () => {
     const hearth = await open(orderConfig(studio()).replace("[prices.models]", "[prices]\nlightning_discount_percent = 50\n[prices.models]"));
     type Discounted = { amount_sats: number; payment: { accepted: { discountRate?: number }[] } };
@@ -252,14 +218,12 @@ describe("documents say what is sold, and nothing else", () => {
     expect([await discountOf(images, { prompt: "A logo" }), await discountOf(dvm, { prompt: "Hi" })]).toEqual([0.5, undefined]);
   });
 
-  // Bug 21
   test("the console's first purchase is of a model that chats", async () => {
     const hearth = await open(orderConfig(studio()));
     expect(hearth.output()).toContain('"model":"talker"');
     expect(hearth.output()).not.toContain('"model":"painter","messages"');
   });
 
-  // Bug 22
   test("where only search is sold, something is for sale", async () => {
     const hearth = await open(`[search]\nengine = "searxng"\nurl = "${studio([]).searchUrl}"\nprice = { sats_per_call = 5 }\n`);
     expect((await order(hearth.url, search, { query: "x" })).status).toBe(402);

@@ -1,28 +1,14 @@
 /** Orders over time: a price that changes, a crash, a server that fails; and what is told of them before anybody pays. */
-import { afterEach, describe, expect, test } from "bun:test";
-import { ask, balanceOf, type Bill, buyToken, endHearth, hello, makeDataDir, pay, readLedger, runHearth, type RunningHearth, startHearth } from "../support/hearth.ts";
-import { order, orderConfig, type OrderUpstream, picture, startOrderUpstream } from "../support/order-upstream.ts";
+import { describe, expect, test } from "bun:test";
+import { ask, balanceOf, type Bill, buyToken, hello, makeDataDir, pay, readLedger, runHearth, type RunningHearth, startHearth } from "../support/hearth.ts";
+import { order, orderConfig, type OrderUpstream, picture } from "../support/order-upstream.ts";
+import { studios } from "../support/studio.ts";
 
-const stops: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
+const { studio, open } = studios();
 
 const images = "/v1/images/generations";
 const draw = { model: "painter", prompt: "A neon bitcoin logo", n: 2 };
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
-
-function studio(models?: readonly string[]): OrderUpstream {
-  const upstream = startOrderUpstream(models);
-  stops.push(upstream.stop);
-  return upstream;
-}
-
-async function open(config: string, dataDir?: string): Promise<RunningHearth> {
-  const hearth = await startHearth({ command: "serve", config, ...(dataDir !== undefined && { dataDir }) });
-  stops.push(() => endHearth(hearth));
-  return hearth;
-}
 
 test("a price that doubled between bill and payment does not break the bill; who comes later pays the new one", async () => {
   const upstream = studio(), dataDir = makeDataDir();

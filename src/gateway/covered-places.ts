@@ -4,7 +4,7 @@ import type { Model, Place } from "./model-directory.ts";
 
 /**
  * In the order to ask. The upstream that was quoted may always answer, whatever bitcoin did since: that risk is the owner's. Any other
- * only where `covered` says that it costs the owner no more than was agreed.
+ * only where it is known to cost the owner no more than was agreed.
  * @param quotedUpstream Undefined in terms of an earlier version: then whoever is first now.
  */
 export function coveredPlaces(model: Model, quotedUpstream: string | undefined, covered: (cost: ModelPrice) => boolean): Place[] {

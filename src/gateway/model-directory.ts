@@ -30,8 +30,8 @@ export type Model = Place & Limits & {
   /** What that rate is, for a price in dollars. */
   rate: BtcRate | undefined;
   createdS: number;
-  /** Who serves it when this upstream fails, the cheapest first, with what the owner pays there. */
-  standIns: readonly (Place & { cost: ModelPrice })[];
+  /** Who serves it when this upstream fails, the cheapest first, with what the owner pays there; undefined where nobody can say. */
+  standIns: readonly (Place & { cost: ModelPrice | undefined })[];
 };
 
 export type ModelForSale = Model & { price: ModelPrice };
@@ -106,8 +106,9 @@ export class ModelDirectory {
     const priced = entries.map((entry) => pricedAt(entry, rate, this.#discountPercent)).filter((one) => one !== undefined);
     if (priced.length > 1) priced.sort((a, b) => Number(this.#isCooling(a)) - Number(this.#isCooling(b)) || compare(weightOf(a), weightOf(b)));
     const [first, ...others] = priced;
-    // What nobody can say the cost of stands in for nothing.
-    return first && { id, ...first, standIns: others.filter((one): one is Priced & { cost: ModelPrice } => one.cost !== undefined) };
+    // Who has no price at this moment still answers for what was paid while it had one.
+    const unpriced = entries.filter((entry) => priceAt(entry.price, rate) === undefined);
+    return first && { id, ...first, standIns: [...others, ...unpriced.map(placeOf)] };
   }
 
   #isCooling({ upstream, kind }: Priced): boolean {
@@ -190,8 +191,13 @@ const products: Record<ModelKind, string> = { chat: "text", image: "pictures", t
 
 /** Known, and paid requests for it are served; but nobody can say what a new one costs. */
 function unpriced({ id, entries }: Group): Model {
-  const { kind, upstream, upstreamModelId, createdS } = entries[0]!;
-  return { id, kind, upstream, upstreamModelId, createdS, price: undefined, rate: undefined, standIns: [] };
+  const [first, ...others] = entries;
+  const { kind, createdS } = first!;
+  return { id, kind, ...placeOf(first!), createdS, price: undefined, rate: undefined, standIns: others.map(placeOf) };
+}
+
+function placeOf({ upstream, upstreamModelId }: Entry): Place & { cost: undefined } {
+  return { upstream, upstreamModelId, cost: undefined };
 }
 
 function pricedAt({ kind, upstream, upstreamModelId, price: listed, cost: paid, createdS, maxInputTokens, maxOutputTokens }: Entry, rate: BtcRate | undefined, discountPercent: number): Priced | undefined {

@@ -1,6 +1,6 @@
 /** Two model servers with one model: the cheaper one serves it, and the other where the first cannot. One reservation, one price. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { ask, balanceOf, buyToken, endHearth, hello, readLedger, type RunningHearth, startHearth } from "../support/hearth.ts";
+import { ask, balanceOf, buyCredential, buyToken, endHearth, hello, makeDataDir, readLedger, type RunningHearth, startHearth } from "../support/hearth.ts";
 
 type Answer = (request: Request) => Response | Promise<Response>;
 type Server = { url: string; asked: number; answer: Answer; stop(): Promise<void> };
@@ -67,6 +67,21 @@ describe("two upstreams of one model", () => {
         expect((await balanceOf(hearth.url, `Bearer ${token}`)).balance_msat).toBe(1_000_000 - cheapCost);
         expect(rowsOf(hearth)).toEqual([{ upstream: "dear", charged_msat: BigInt(cheapCost) }]);
       });
+
+  test("what was paid for the cheaper one, in dollars, is answered by it while the price of bitcoin is not known", async () => {
+    const [cheap, dear] = [server(says("first")), server(says("second"))], dataDir = makeDataDir();
+    const upstream = (name: string, { url }: Server, dollars: number) => `[[upstreams]]\nname = "${name}"\nurl = "${url}"\nprice = { input_usd_per_mtok = ${dollars}.0, output_usd_per_mtok = ${dollars}.0 }\n`;
+    const upstreams = upstream("dear", dear, 9) + upstream("cheap", cheap, 2);
+    const before = await startHearth({ command: "serve", config: `usd_per_btc = 100000\n${upstreams}`, dataDir });
+    const paid = await buyCredential(before.url, request);
+    await before.stop();
+    const silent = ["a", "b", "c"].map((name) => `{ name = "${name}", url = "http://127.0.0.1:1/", path = "USD" }`);
+    const hearth = await startHearth({ command: "serve", config: `rate_sources = [${silent.join(", ")}]\n${upstreams}`, dataDir });
+    stops.push(() => endHearth(hearth));
+    expect((await ask(hearth.url, request)).status).toBe(503);
+    expect(await served(await ask(hearth.url, request, paid))).toEqual({ status: 200, text: "first" });
+    expect([cheap.asked, dear.asked]).toEqual([1, 0]);
+  });
 
   test("where the first is gone, the second serves, and the first is not asked again for a while", async () => {
     const [cheap, dear] = [server(says("first")), server(says("second"))];

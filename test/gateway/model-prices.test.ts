@@ -1,6 +1,7 @@
 /** What a model is sold at from moment to moment, and how long its answers may be. */
 import { expect, test } from "bun:test";
 import { systemClock } from "../../src/base/clock.ts";
+import { coveredPlaces } from "../../src/gateway/covered-places.ts";
 import { ModelDirectory, type PriceOf } from "../../src/gateway/model-directory.ts";
 import { planChat } from "../../src/gateway/plan.ts";
 import type { ListPrice } from "../../src/pricing/list-price.ts";
@@ -41,10 +42,23 @@ test("a model priced in dollars follows the rate, and without one it is known bu
   expect([models.find("m")?.price, models.list().length, models.find("auto")?.id]).toEqual([undefined, 0, "m"]);
 });
 
+/** Who may answer what `quoted` was paid for, where every known cost is covered. */
+async function answering(prices: Record<string, ReturnType<PriceOf>>, quoted: string, rate: BtcRate | undefined) {
+  const model = (await directory(prices, () => rate)).find("m")!;
+  return coveredPlaces(model, quoted, () => true).map((place) => place.upstream.name);
+}
+
 test("what costs an unknown sum stands in for nothing; what costs a known one does", async () => {
   const prices = { home: { price: sats(1n), cost: sats(0n) }, cloud: { price: sats(9n), cost: usd(5n) } };
-  expect((await directory(prices, () => undefined)).find("m")?.standIns).toEqual([]);
-  expect((await directory(prices, () => even)).find("m")?.standIns).toMatchObject([{ upstream: { name: "cloud" }, cost: { inputMsatPerMtok: 5n } }]);
+  expect(await answering(prices, "home", undefined)).toEqual(["home"]);
+  expect(await answering(prices, "home", even)).toEqual(["home", "cloud"]);
+});
+
+test.each([
+  ["none has a price", { dear: { price: usd(9n), cost: usd(9n) }, cheap: { price: usd(1n), cost: usd(1n) } }, ["cheap"]],
+  ["another has one in sats", { home: { price: sats(9n), cost: sats(0n) }, cheap: { price: usd(1n), cost: usd(1n) } }, ["home", "cheap"]],
+])("while no rate is known and %s, the server that was quoted still answers for what was paid", async (_what, prices, expected) => {
+  expect(await answering(prices, "cheap", undefined)).toEqual(expected);
 });
 
 test("after a failure the dearer one serves and sets the price; when all have failed the cheapest is tried again", async () => {

@@ -123,7 +123,7 @@ function openNode(config: Config): { node: Node & NodeAbilities & Partial<Diagno
   if (config.node === "phoenixd") return { node: phoenixdNode({ api: openPhoenixd(config), clock }), sandbox: undefined };
   if (config.lnd === undefined) throw new AppError("invalid_config", "Settings: lnd is missing; node = \"lnd\" needs [lnd] with rest_url, tls_cert and macaroon, or HEARTH_LND_REST_URL, HEARTH_LND_TLS_CERT and HEARTH_LND_MACAROON.");
   const { rest_url: url, tls_cert: certificate, macaroon, private_hints } = config.lnd;
-  return { node: lndNode({ rest: new LndRest(lndAccess({ url, certificate, macaroon })), private: private_hints }), sandbox: undefined };
+  return { node: lndNode({ rpc: new LndRest(lndAccess({ url, certificate, macaroon })), private: private_hints }), sandbox: undefined };
 }
 
 /** The password travels with each request: in clear only where nobody else listens. */

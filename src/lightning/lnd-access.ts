@@ -1,6 +1,7 @@
 /** How LND is reached, from what an owner sets: paths, hex, or PEM. Files are read when they are needed, since they come and change by themselves. */
 import { readFileSync } from "node:fs";
-import { LndError, type LndAccess } from "./lnd-rest.ts";
+import type { LndAccess } from "./lnd-rest.ts";
+import { LndError } from "./lnd-rpc.ts";
 
 export type LndSettings = { url: string; certificate: string | undefined; macaroon: string };
 

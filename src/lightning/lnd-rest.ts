@@ -8,6 +8,7 @@ import { AppError } from "../base/errors.ts";
 import { maxNodeAnswerBytes, nodeCallTimeoutMs } from "../base/limits.ts";
 import { describeError } from "../base/log.ts";
 import { readBounded } from "../base/read-bounded.ts";
+import { LndError, type LndCall, type LndRequest, type LndRpc, type LndStream, parseAnswer, refusalOf } from "./lnd-rpc.ts";
 
 /** Read when they are needed: a file may come later than Hearth, and a certificate is renewed. @throws AppError `node_unavailable`. */
 export type LndAccess = {
@@ -18,72 +19,47 @@ export type LndAccess = {
   macaroon: () => string;
 };
 
-/** Why the node did not do what was asked. */
-export type LndTrouble =
-  /** Nobody there, or not who it should be. */
-  | "unreachable"
-  | "locked"
-  | "starting"
-  /** The macaroon does not open this. */
-  | "forbidden"
-  | "not_found"
-  /** This version has no such call. */
-  | "unknown_call"
-  | "refused";
-
-export class LndError extends AppError {
-  readonly trouble: LndTrouble;
-
-  constructor(trouble: LndTrouble, message: string, cause?: unknown) {
-    super("node_unavailable", message, { retryable: trouble !== "forbidden", retryAfterSeconds: 10, cause });
-    this.trouble = trouble;
-  }
-}
-
-/** gRPC codes that LND's gateway repeats in its errors. */
-const grpcNotFound = 5, grpcUnimplemented = 12;
-
 const errorBody = z.object({ code: z.number().optional(), message: z.string().optional(), error: z.union([z.string(), z.object({ message: z.string(), code: z.number().optional() })]).optional() });
 
-export class LndRest {
+type Route = { method: "GET" | "POST" | "DELETE"; path: string; body?: LndRequest };
+
+const inQuery = (path: string, request: LndRequest) => `${path}?${new URLSearchParams(Object.entries(request).map(([key, value]): [string, string] => [key, String(value)]))}`;
+
+/** The annotations of lnrpc/lightning.yaml and routerrpc/router.yaml. */
+const routes: Readonly<Record<LndCall | LndStream, (request: LndRequest) => Route>> = {
+  GetState: () => ({ method: "GET", path: "/v1/state" }),
+  GetInfo: () => ({ method: "GET", path: "/v1/getinfo" }),
+  AddInvoice: (body) => ({ method: "POST", path: "/v1/invoices", body }),
+  LookupInvoice: ({ r_hash_str }) => ({ method: "GET", path: `/v1/invoice/${r_hash_str}` }),
+  ListInvoices: (request) => ({ method: "GET", path: inQuery("/v1/invoices", request) }),
+  DeleteCanceledInvoice: (request) => ({ method: "DELETE", path: inQuery("/v1/invoices", request) }),
+  ChannelBalance: () => ({ method: "GET", path: "/v1/balance/channels" }),
+  ListPayments: (request) => ({ method: "GET", path: inQuery("/v1/payments", request) }),
+  SubscribeInvoices: (request) => ({ method: "GET", path: inQuery("/v1/invoices/subscribe", request) }),
+  SendPaymentV2: (body) => ({ method: "POST", path: "/v2/router/send", body }),
+  // In a path, base64 needs its other alphabet.
+  TrackPaymentV2: ({ payment_hash }) => ({ method: "GET", path: `/v2/router/track/${String(payment_hash).replaceAll("+", "-").replaceAll("/", "_")}` }),
+};
+
+export class LndRest implements LndRpc {
   readonly #access: LndAccess;
 
   constructor(access: LndAccess) {
     this.#access = access;
   }
 
-  get<T>(path: string, schema: z.ZodType<T>): Promise<T> {
-    return this.#json("GET", path, undefined, schema);
-  }
-
-  post<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
-    return this.#json("POST", path, body, schema);
-  }
-
-  delete<T>(path: string, schema: z.ZodType<T>): Promise<T> {
-    return this.#json("DELETE", path, undefined, schema);
-  }
-
-  /** Where the wallet stands; the one call that needs no macaroon. */
-  state<T>(schema: z.ZodType<T>): Promise<T> {
-    return this.#json("GET", "/v1/state", undefined, schema, false);
-  }
-
-  async #json<T>(method: string, path: string, body: object | undefined, schema: z.ZodType<T>, withMacaroon = true): Promise<T> {
-    const answer = await this.#send(method, path, body, AbortSignal.timeout(nodeCallTimeoutMs), withMacaroon);
+  async call<T>(name: LndCall, request: LndRequest, schema: z.ZodType<T>): Promise<T> {
+    const answer = await this.#send(routes[name](request), AbortSignal.timeout(nodeCallTimeoutMs), name !== "GetState");
     const text = new TextDecoder().decode(await readBounded(answer.body ?? new Blob([]).stream(), maxNodeAnswerBytes).catch((error: unknown) => Promise.reject(unreachable(this.#access.url, error))));
     if (!answer.ok) throw toError(answer.status, text);
     return parse(schema, text);
   }
 
-  /**
-   * The messages of a streaming call, one JSON value a line, until it ends, `signal` fires (ends) or it breaks (throws). LND sends no head
-   * before the first message, so nothing tells that the stream has begun.
-   */
-  async *stream<T>(method: "GET" | "POST", path: string, body: object | undefined, schema: z.ZodType<T>, signal: AbortSignal): AsyncGenerator<T> {
+  /** One JSON value a line. LND sends no head before the first message. */
+  async *stream<T>(name: LndStream, request: LndRequest, schema: z.ZodType<T>, signal: AbortSignal): AsyncGenerator<T> {
     const line = z.object({ result: schema.optional(), error: z.object({ message: z.string(), code: z.number().optional(), grpc_code: z.number().optional() }).optional() });
     try {
-      const answer = await this.#send(method, path, body, signal, true);
+      const answer = await this.#send(routes[name](request), signal, true);
       if (!answer.ok) throw toError(answer.status, await answer.text());
       for await (const text of linesOf(answer.body!)) {
         const { result, error } = parse(line, text);
@@ -96,15 +72,14 @@ export class LndRest {
     }
   }
 
-  async #send(method: string, path: string, body: object | undefined, signal: AbortSignal | undefined, withMacaroon: boolean): Promise<Response> {
+  async #send({ method, path, body }: Route, signal: AbortSignal, withMacaroon: boolean): Promise<Response> {
     const { url, certificate, macaroon } = this.#access;
     const headers: Record<string, string> = withMacaroon ? { "Grpc-Metadata-macaroon": macaroon() } : {};
     const pem = certificate();
     try {
       return await fetch(url + path, {
-        method, headers, redirect: "error", timeout: false,
+        method, headers, signal, redirect: "error", timeout: false,
         ...(body !== undefined && { body: JSON.stringify(body) }),
-        ...(signal && { signal }),
         ...(pem !== undefined && { tls: { ca: pem, ...serverName(pem, new URL(url).hostname) } }),
       } as RequestInit);
     } catch (error) {
@@ -138,11 +113,7 @@ async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string
 }
 
 function parse<T>(schema: z.ZodType<T>, text: string): T {
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch (cause) {
-    throw new LndError("refused", "The Lightning node answered something that LND does not.", cause);
-  }
+  return parseAnswer(schema, tryJson(text));
 }
 
 function unreachable(url: string, cause: unknown): LndError {
@@ -157,13 +128,10 @@ function toError(status: number, text: string): LndError {
   const { code, message, error } = told.success ? told.data : {};
   const words = (typeof error === "object" ? error.message : (message ?? error)) ?? `status ${status}`;
   const number = (typeof error === "object" ? error.code : undefined) ?? code;
-  if (/wallet (is )?locked|unlock it/i.test(words)) return new LndError("locked", "The Lightning node's wallet is locked; unlock it.");
-  if (/process of starting up|not yet ready|waiting to start/i.test(words)) return new LndError("starting", "The Lightning node is starting.");
-  if (/permission denied|verification failed|cannot get macaroon|expected 1 macaroon|cannot determine data format|macaroon/i.test(words) || status === 401 || status === 403)
-    return new LndError("forbidden", `The Lightning node refuses the macaroon (${words.slice(0, 200)}).`);
-  if (/unable to locate invoice|no existing invoices|payment isn't initiated/i.test(words) || number === grpcNotFound) return new LndError("not_found", words.slice(0, 200));
-  if (status === 501 || status === 404 || status === 405 || number === grpcUnimplemented) return new LndError("unknown_call", words.slice(0, 200));
-  return new LndError("refused", `The Lightning node refused: ${words.slice(0, 200)}.`);
+  const refusal = refusalOf(words, number);
+  if (refusal.trouble !== "refused") return refusal;
+  if (status === 401 || status === 403) return new LndError("forbidden", `The Lightning node refuses the macaroon (${words.slice(0, 200)}).`);
+  return status === 501 || status === 404 || status === 405 ? new LndError("unknown_call", words.slice(0, 200)) : refusal;
 }
 
 function tryJson(text: string): unknown {

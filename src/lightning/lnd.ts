@@ -1,11 +1,11 @@
-/** An LND node over REST: sells with a macaroon that reads and writes invoices, and nothing more. Field by field from lnrpc/lightning.proto. */
+/** An LND node, over REST or Lightning Node Connect: sells with a macaroon that reads and writes invoices, and nothing more. Field by field from lnrpc/lightning.proto. */
 import { z } from "zod";
 import { AppError } from "../base/errors.ts";
 import { decodeBase64, toHex } from "../base/bytes.ts";
 import { lndInvoicePage } from "../base/limits.ts";
 import { msat } from "../money/msat.ts";
 import { maxMemoBytes, readInvoice } from "./bolt11.ts";
-import { LndError, type LndRest } from "./lnd-rest.ts";
+import { LndError, type LndRpc } from "./lnd-rpc.ts";
 import type { Cleanable, Diagnosable, InvoiceState, Liquid, Listable, Network, NewInvoice, Node, NodeCondition, NodeStatus, SettledInvoice, Settlement } from "./node.ts";
 
 /** 64-bit integers come as decimal text, and are left out when zero by some versions. */
@@ -33,28 +33,28 @@ type LndInvoice = z.infer<typeof invoice>;
 const networks: Readonly<Record<string, Network>> = { mainnet: "mainnet", testnet: "testnet", testnet4: "testnet4", signet: "signet", regtest: "regtest", simnet: "simnet" };
 
 export type LndOptions = {
-  rest: LndRest;
+  rpc: LndRpc;
   /** Route hints through private channels, for a node that has no public ones. */
   private: boolean;
 };
 
 export function lndNode(options: LndOptions): Node & Diagnosable & Liquid & Cleanable & Listable {
-  const { rest } = options;
+  const { rpc } = options;
   return {
     createInvoice: (input) => createInvoice(options, input),
-    lookupInvoice: (paymentHash) => lookUp(rest, paymentHash),
-    settlements: (since, signal) => settlements(rest, since, signal),
-    status: () => status(rest),
-    condition: () => condition(rest),
-    receivableMsat: async () => msat((await rest.get("/v1/balance/channels", channelBalance)).remote_balance?.msat ?? 0n),
-    discardInvoice: (paymentHash) => discard(rest, paymentHash),
-    listSettled: (sinceMs) => listSettledSince(rest, sinceMs),
+    lookupInvoice: (paymentHash) => lookUp(rpc, paymentHash),
+    settlements: (since, signal) => settlements(rpc, since, signal),
+    status: () => status(rpc),
+    condition: () => condition(rpc),
+    receivableMsat: async () => msat((await rpc.call("ChannelBalance", {}, channelBalance)).remote_balance?.msat ?? 0n),
+    discardInvoice: (paymentHash) => discard(rpc, paymentHash),
+    listSettled: (sinceMs) => listSettledSince(rpc, sinceMs),
   };
 }
 
-async function createInvoice({ rest, private: hints }: LndOptions, { amountMsat, reference, memo, expirySeconds }: Parameters<Node["createInvoice"]>[0]): Promise<NewInvoice> {
+async function createInvoice({ rpc, private: hints }: LndOptions, { amountMsat, reference, memo, expirySeconds }: Parameters<Node["createInvoice"]>[0]): Promise<NewInvoice> {
   const body = { memo: memoOf(memo, reference), value_msat: String(amountMsat), expiry: String(expirySeconds), private: hints };
-  const made = await rest.post("/v1/invoices", body, newInvoice);
+  const made = await rpc.call("AddInvoice", body, newInvoice);
   const text = readInvoice(made.payment_request);
   // A payer would be shown what we have not asked for.
   if (text === undefined || text.paymentHash !== made.r_hash || text.amountMsat !== amountMsat) throw new LndError("refused", "The Lightning node made another invoice than was asked for.");
@@ -70,9 +70,9 @@ function memoOf(memo: string, reference: string): string {
   return new TextDecoder().decode(bytes) + ending;
 }
 
-async function lookUp(rest: LndRest, paymentHash: string): Promise<InvoiceState> {
+async function lookUp(rpc: LndRpc, paymentHash: string): Promise<InvoiceState> {
   try {
-    const { state, amt_paid_msat: paidMsat } = await rest.get(`/v1/invoice/${paymentHash}`, invoice);
+    const { state, amt_paid_msat: paidMsat } = await rpc.call("LookupInvoice", { r_hash_str: paymentHash }, invoice);
     if (state === "SETTLED") return { state: "settled", paidMsat: msat(paidMsat) };
     // ACCEPTED: parts of a payment have come and may still settle. LND itself cancels what has expired.
     return { state: state === "CANCELED" ? "dead" : "open" };
@@ -86,14 +86,14 @@ async function lookUp(rest: LndRest, paymentHash: string): Promise<InvoiceState>
  * The stream of LND begins after a settle index, and 0 means from now on: then the past comes from a listing, asked for when the
  * stream has been asked for, so that nothing falls between.
  */
-async function* settlements(rest: LndRest, since: bigint, signal: AbortSignal): AsyncGenerator<Settlement> {
-  const live = rest.stream("GET", `/v1/invoices/subscribe?settle_index=${since}`, undefined, invoice, signal);
+async function* settlements(rpc: LndRpc, since: bigint, signal: AbortSignal): AsyncGenerator<Settlement> {
+  const live = rpc.stream("SubscribeInvoices", { settle_index: String(since) }, invoice, signal);
   const first = live.next();
   // Whoever waits for it hears of its failure below.
   first.catch(() => undefined);
   let told = since;
   if (since === 0n && !signal.aborted)
-    for (const settlement of await listSettled(rest)) {
+    for (const settlement of await listSettled(rpc)) {
       told = settlement.cursor;
       yield settlement;
     }
@@ -109,18 +109,18 @@ function toSettlement({ r_hash: paymentHash, state, amt_paid_msat: paidMsat, set
 }
 
 /** In the order of settlement. Only what is told is kept of each: a node may have a hundred thousand. */
-async function listSettled(rest: LndRest): Promise<Settlement[]> {
+async function listSettled(rpc: LndRpc): Promise<Settlement[]> {
   const settled: Settlement[] = [];
-  for await (const one of listInvoices(rest, 0)) {
+  for await (const one of listInvoices(rpc, 0)) {
     const settlement = toSettlement(one);
     if (settlement) settled.push(settlement);
   }
   return settled.sort((a, b) => (a.cursor < b.cursor ? -1 : 1));
 }
 
-async function* listInvoices(rest: LndRest, sinceMs: number): AsyncGenerator<LndInvoice> {
+async function* listInvoices(rpc: LndRpc, sinceMs: number): AsyncGenerator<LndInvoice> {
   for (let offset = 0n; ; ) {
-    const page = await rest.get(`/v1/invoices?index_offset=${offset}&num_max_invoices=${lndInvoicePage}&creation_date_start=${Math.floor(sinceMs / 1000)}`, invoicePage);
+    const page = await rpc.call("ListInvoices", { index_offset: String(offset), num_max_invoices: String(lndInvoicePage), creation_date_start: String(Math.floor(sinceMs / 1000)) }, invoicePage);
     yield* page.invoices;
     if (page.invoices.length < lndInvoicePage) return;
     offset = page.last_index_offset;
@@ -130,26 +130,26 @@ async function* listInvoices(rest: LndRest, sinceMs: number): AsyncGenerator<Lnd
 /** Our mark, as `memoOf` writes it. */
 const mark = / \[(i_[0-9a-z]{26})\]$/;
 
-async function* listSettledSince(rest: LndRest, sinceMs: number): AsyncGenerator<SettledInvoice> {
-  for await (const { r_hash: paymentHash, state, amt_paid_msat: paidMsat, memo } of listInvoices(rest, sinceMs))
+async function* listSettledSince(rpc: LndRpc, sinceMs: number): AsyncGenerator<SettledInvoice> {
+  for await (const { r_hash: paymentHash, state, amt_paid_msat: paidMsat, memo } of listInvoices(rpc, sinceMs))
     if (state === "SETTLED" && paidMsat > 0n) yield { paymentHash, paidMsat: msat(paidMsat), reference: mark.exec(memo)?.[1] };
 }
 
-async function status(rest: LndRest): Promise<NodeStatus> {
+async function status(rpc: LndRpc): Promise<NodeStatus> {
   try {
-    const { identity_pubkey: publicKey, alias, chains } = await rest.get("/v1/getinfo", info);
+    const { identity_pubkey: publicKey, alias, chains } = await rpc.call("GetInfo", {}, info);
     const network = networks[chains[0]!.network];
     if (network === undefined) throw new LndError("refused", `The Lightning node is on a network nobody here knows (${chains[0]!.network.slice(0, 32)}).`);
     return { network, publicKey, alias };
   } catch (error) {
-    if (error instanceof LndError && error.trouble === "forbidden") return statusOfInvoice(rest, error);
+    if (error instanceof LndError && error.trouble === "forbidden") return statusOfInvoice(rpc, error);
     throw error;
   }
 }
 
 /** LND's own invoice.macaroon may not ask who the node is; an invoice of the node says it. */
-async function statusOfInvoice(rest: LndRest, forbidden: LndError): Promise<NodeStatus> {
-  const made = await rest.post("/v1/invoices", { memo: "Hearth asks who this is", value_msat: "1000", expiry: "60" }, newInvoice).catch(() => Promise.reject(forbidden));
+async function statusOfInvoice(rpc: LndRpc, forbidden: LndError): Promise<NodeStatus> {
+  const made = await rpc.call("AddInvoice", { memo: "Hearth asks who this is", value_msat: "1000", expiry: "60" }, newInvoice).catch(() => Promise.reject(forbidden));
   const text = readInvoice(made.payment_request);
   if (text === undefined) throw forbidden;
   return { network: text.network, publicKey: text.payee, alias: "" };
@@ -164,22 +164,22 @@ const states: Readonly<Record<string, NodeCondition>> = {
 };
 
 /** Never throws: whatever is wrong is what the owner has to know. */
-async function condition(rest: LndRest): Promise<NodeCondition> {
+async function condition(rpc: LndRpc): Promise<NodeCondition> {
   try {
-    const { state } = await rest.state(walletState);
+    const { state } = await rpc.call("GetState", {}, walletState);
     const waiting = states[state];
     if (waiting) return waiting;
-    const { synced_to_chain: synced } = await rest.get("/v1/getinfo", info);
+    const { synced_to_chain: synced } = await rpc.call("GetInfo", {}, info);
     return synced ? { kind: "ready" } : { kind: "syncing", what: "The node is catching up with the chain; payments may not arrive until it has." };
   } catch (error) {
     // A macaroon that may not ask this may still sell.
-    if (error instanceof LndError && error.trouble === "forbidden") return (await status(rest).then(() => true, () => false)) ? { kind: "ready" } : { kind: "refused", what: error.message };
+    if (error instanceof LndError && error.trouble === "forbidden") return (await status(rpc).then(() => true, () => false)) ? { kind: "ready" } : { kind: "refused", what: error.message };
     return { kind: error instanceof LndError && (error.trouble === "locked" || error.trouble === "starting") ? error.trouble : "unreachable", what: error instanceof AppError ? error.message : String(error) };
   }
 }
 
 /** Since 0.20; only what can never be paid. */
-async function discard(rest: LndRest, paymentHash: string): Promise<void> {
-  await rest.delete(`/v1/invoices?invoice_hash=${paymentHash}`, anything);
+async function discard(rpc: LndRpc, paymentHash: string): Promise<void> {
+  await rpc.call("DeleteCanceledInvoice", { invoice_hash: paymentHash }, anything);
 }
 

@@ -30,7 +30,7 @@ async function bake(): Promise<string> {
   return (JSON.parse(`"${await net.seller.lncli("bakemacaroon", "invoices:read", "invoices:write", "info:read", "offchain:read")}"`) as string).trim();
 }
 
-const nodeWith = (macaroon: string, url = net.seller.restUrl) => lndNode({ rest: new LndRest(lndAccess({ url, certificate: net.seller.certificatePath, macaroon })), private: false });
+const nodeWith = (macaroon: string, url = net.seller.restUrl) => lndNode({ rpc: new LndRest(lndAccess({ url, certificate: net.seller.certificatePath, macaroon })), private: false });
 
 nodeContract("LND", async () => ({
   node: boundedNode(nodeWith(await sellingMacaroon())),
@@ -68,12 +68,12 @@ describe("the macaroon", () => {
 
 describe("the connection", () => {
   test("is not made to a node with another certificate, whatever it says", async () => {
-    const node = lndNode({ rest: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.payer.certificatePath, macaroon: await sellingMacaroon() })), private: false });
+    const node = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.payer.certificatePath, macaroon: await sellingMacaroon() })), private: false });
     expect(await node.condition()).toMatchObject({ kind: "unreachable", what: expect.stringContaining("tls_cert") });
   });
 
   test("is not made without its certificate", async () => {
-    const node = lndNode({ rest: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: undefined, macaroon: await sellingMacaroon() })), private: false });
+    const node = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: undefined, macaroon: await sellingMacaroon() })), private: false });
     expect((await node.condition()).kind).toBe("unreachable");
   });
 
@@ -81,7 +81,7 @@ describe("the connection", () => {
     const pem = readFileSync(net.seller.certificatePath, "utf8");
     const port = new URL(net.seller.restUrl).port;
     for (const [url, certificate] of [[`https://localhost:${port}`, pem], [`https://127.0.0.2:${port}`, pem], [net.seller.restUrl, Buffer.from(pem).toString("hex")]]) {
-      const answer = await lndNode({ rest: new LndRest(lndAccess({ url: url!, certificate, macaroon: await sellingMacaroon() })), private: false }).condition();
+      const answer = await lndNode({ rpc: new LndRest(lndAccess({ url: url!, certificate, macaroon: await sellingMacaroon() })), private: false }).condition();
       // 127.0.0.2 is not listened on: it may not be reached, but not for its certificate.
       expect(answer.kind === "ready" || !(answer as { what: string }).what.includes("tls_cert")).toBe(true);
     }

@@ -288,6 +288,8 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const play = books.sandbox;
   const sandbox: Sandbox | undefined = play && {
     pay: (bolt11) => play.pay(bolt11),
+    payeesInvoice: ({ amountSats, held, expirySeconds }) => play.payer.invoice(satToMsat(sat(BigInt(amountSats))), held, expirySeconds),
+    payeeDecides: (paymentHash, taken) => play.payer.decide(paymentHash, taken),
     misbehaveNode: (faults) => (play.misbehave(faults), play.faults()),
     misbehaveModel: model && ((faults) => (model.misbehave(faults), { ...model.faults() })),
   };

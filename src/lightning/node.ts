@@ -77,5 +77,38 @@ export interface Listable {
   listSettled(sinceMs: number): AsyncIterable<SettledInvoice>;
 }
 
+/**
+ * What the node says of one payment out, by its hash.
+ * - `pending`: it has it, and it may still arrive. - `succeeded`: with the proof, and what was paid on the way. - `failed`: it has ended and
+ * will never arrive. - `unknown`: the node has no payment with this hash.
+ */
+export type PaymentState =
+  | { state: "pending" }
+  | { state: "succeeded"; preimage: string; feeMsat: Msat }
+  | { state: "failed"; reason: string }
+  | { state: "unknown" };
+
+export type NewPayment = { bolt11: string; paymentHash: string; amountMsat: Msat; /** The most that its way may cost. */ feeLimitMsat: Msat };
+
+/** A payment that has left, or is on its way. */
+export type PaidOut = { paymentHash: string; amountMsat: Msat; atMs: number; state: "pending" | "succeeded" };
+
+/** A node that may pay, because the owner gave it the right to. */
+export interface Payable {
+  /** What it could pay with; what is on its way out counts too where the node can tell. @throws AppError `node_unavailable`. */
+  holdsMsat(): Promise<Msat>;
+  /** The least `feeLimitMsat` for this amount that it can keep to. */
+  leastFeeLimitMsat(amountMsat: Msat): Msat;
+  /**
+   * Asks the node to pay, once, and waits for the end, or until `signal` fires: the payment goes on without us. Never to be repeated:
+   * whatever it throws leaves open whether the node was asked.
+   */
+  pay(payment: NewPayment, signal: AbortSignal): Promise<PaymentState>;
+  /** The node's own word on one payment. Safe to repeat. @throws AppError `node_unavailable`. */
+  lookupPayment(paymentHash: string): Promise<PaymentState>;
+  /** All payments begun since then, other apps' too, but for those that failed. @throws AppError `node_unavailable`. */
+  listPaidOut(sinceMs: number): AsyncIterable<PaidOut>;
+}
+
 /** What an adapter may be able to do besides. */
-export type NodeAbilities = Partial<Liquid & Cleanable & Listable>;
+export type NodeAbilities = Partial<Liquid & Cleanable & Listable & Diagnosable> & { /** Where the owner allows payouts. */ payer?: Payable };

@@ -17,7 +17,15 @@ export type Entry =
       expiresAtMs: number;
     }
   | { kind: "payment"; paymentHash: string; settleAtMs: number }
-  | { kind: "settlement"; paymentHash: string; settleIndex: string };
+  | { kind: "settlement"; paymentHash: string; settleIndex: string }
+  | PayeeEntry;
+
+/** Of somebody else, whom this node can pay. `held`: they decide later whether they take the money. */
+export type PayeeEntry =
+  | { kind: "payee"; privateKey: string }
+  | { kind: "payable"; paymentHash: string; preimage: string; bolt11: string; amountMsat: string; expiresAtMs: number; held: boolean }
+  | { kind: "sending"; paymentHash: string; feeMsat: string; atMs: number }
+  | { kind: "ended"; paymentHash: string; taken: boolean };
 
 export type SandboxFile = {
   /** What was written before, in order. */

@@ -13,9 +13,10 @@ import { msat, type Msat } from "../money/msat.ts";
 import { readInvoice, signInvoice } from "./bolt11.ts";
 import { openSandboxFile, type Entry, type SandboxFile } from "./sandbox-file.ts";
 import type { Listable, InvoiceState, NewInvoice, Node, NodeStatus, SettledInvoice, Settlement } from "./node.ts";
+import { noPayoutFaults, type PayoutFaults, SandboxPayer } from "./sandbox-payer.ts";
 
 /** How the node misbehaves. Faults add up; counts go down as they are used, but for `openAfterPreimage`. */
-export type SandboxFaults = {
+export type SandboxFaults = PayoutFaults & {
   /** Every call and the opening of a stream answer this late. */
   delayMs: number;
   /** Every call fails and streams break. Payers still pay: they are somebody else. */
@@ -35,6 +36,8 @@ export type SandboxFaults = {
 };
 
 export interface SandboxNode extends Node, Listable {
+  /** Money out, and those who can be paid. */
+  readonly payer: SandboxPayer;
   /** Pays as somebody else would. Paying again answers the same preimage and moves nothing. */
   pay(bolt11: string): Promise<{ preimage: string } | { error: string }>;
   /** Sets the named faults and leaves the others as they are; `noFaults` ends them all. */
@@ -45,6 +48,7 @@ export interface SandboxNode extends Node, Listable {
 }
 
 export const noFaults: SandboxFaults = {
+  ...noPayoutFaults,
   delayMs: 0,
   down: false,
   dropSettlements: 0,
@@ -88,7 +92,8 @@ class Sandbox implements SandboxNode {
   readonly #byHash = new Map<string, Invoice>();
   readonly #byText = new Map<string, Invoice>();
   #settled = 0n;
-  #faults: SandboxFaults = { ...noFaults };
+  readonly #faults: SandboxFaults = { ...noFaults };
+  readonly payer: SandboxPayer;
   /** Settlements in the order they are told, which faults may bend. */
   readonly #told: Settlement[] = [];
   #held: Settlement | undefined;
@@ -99,6 +104,7 @@ class Sandbox implements SandboxNode {
     this.#clock = clock;
     this.#random = random;
     this.#file = openSandboxFile(path);
+    this.payer = new SandboxPayer({ clock, random, faults: this.#faults, write: (entry) => this.#write(entry), answerable: () => this.#answerable(), receivedMsat: () => this.#receivedMsat() });
     this.#privateKey = this.#restoreKey();
     this.#publicKey = publicKeyOf(this.#privateKey);
     for (const entry of this.#file.past) this.#restore(entry);
@@ -185,7 +191,7 @@ class Sandbox implements SandboxNode {
       assert(name in noFaults, `${name} is a fault of the sandbox`);
       assert(typeof value === "boolean" || (Number.isSafeInteger(value) && value >= 0), `${name} is not negative`);
     }
-    this.#faults = { ...this.#faults, ...faults };
+    Object.assign(this.#faults, faults);
     if (!this.#faults.reorderSettlements) this.#tellHeld();
     this.#wake();
   }
@@ -306,7 +312,7 @@ class Sandbox implements SandboxNode {
   }
 
   #restore(entry: Entry): void {
-    if (entry.kind === "key") return;
+    if (this.payer.restore(entry) || entry.kind === "key") return;
     if (entry.kind === "invoice") {
       const { paymentHash, preimage, reference, bolt11, expiresAtMs } = entry;
       const amountMsat = msat(BigInt(entry.amountMsat));
@@ -318,13 +324,16 @@ class Sandbox implements SandboxNode {
     }
     const invoice = this.#byHash.get(entry.paymentHash);
     assert(invoice, "the sandbox's file names an invoice before its payment");
-    if (entry.kind === "payment") {
-      invoice.settleAtMs = entry.settleAtMs;
-      return;
-    }
-    if (invoice.settleIndex !== undefined) return;
+    if (entry.kind === "payment") invoice.settleAtMs = entry.settleAtMs;
+    if (entry.kind !== "settlement" || invoice.settleIndex !== undefined) return;
     invoice.settleIndex = BigInt(entry.settleIndex);
     this.#settled = invoice.settleIndex;
+  }
+
+  #receivedMsat(): Msat {
+    let sum = 0n;
+    for (const { settleIndex, amountMsat } of this.#byHash.values()) if (settleIndex !== undefined) sum += amountMsat;
+    return msat(sum);
   }
 
   #forgetDead(): void {

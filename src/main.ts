@@ -1,10 +1,11 @@
 /**
- * The composition root: settings, store, adapters, capabilities, doors, in this order. The only file that names
- * adapters. It decides nothing a room could decide.
+ * The composition root: settings, store, adapters, capabilities, doors, in this order. `adapters.ts` knows
+ * which adapters those are. It decides nothing a room could decide.
  */
 import "./cli/more-connections.ts";
 import { join } from "node:path";
 import { mkdirSync } from "node:fs";
+import { chooseUpstreams, configuredUpstreams, nodeToCheck, openNode, openRates, searchOffer } from "./adapters.ts";
 import { systemClock, systemRandom } from "./base/clock.ts";
 import { AppError } from "./base/errors.ts";
 import { newId } from "./base/ids.ts";
@@ -13,9 +14,9 @@ import { describeError, log } from "./base/log.ts";
 import { Accounts } from "./accounts/accounts.ts";
 import { findKey } from "./accounts/keys.ts";
 import { Topups } from "./accounts/topups.ts";
+import { Collect, type CollectRules } from "./accounts/collect.ts";
 import { Charge } from "./charge/charge.ts";
 import { auditCommand } from "./cli/audit.ts";
-import type { NodeToCheck } from "./cli/doctor-node.ts";
 import { backupCommand, restoreCommand } from "./cli/backup.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { greetingText } from "./cli/greeting.ts";
@@ -37,7 +38,7 @@ import { LoadBook } from "./gateway/load-book.ts";
 import { Learnt } from "./gateway/learnt.ts";
 import { ModelDirectory } from "./gateway/model-directory.ts";
 import { OrderDesk } from "./gateway/order-desk.ts";
-import { OrderPlanner, type SearchOffer } from "./gateway/order-planner.ts";
+import { OrderPlanner } from "./gateway/order-planner.ts";
 import type { DvmSettings } from "./gateway/dvm-order.ts";
 import { offersPayment, realm } from "./http/challenge-body.ts";
 import { describeService } from "./http/discovery/service.ts";
@@ -49,14 +50,6 @@ import { ChallengeMint } from "./l402/challenge-mint.ts";
 import { CredentialDesk } from "./l402/credential.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
-import { lndNode } from "./lightning/lnd.ts";
-import { lndAccess, readMacaroon } from "./lightning/lnd-access.ts";
-import { dangerousRights, macaroonRights, sellingRights } from "./lightning/lnd-macaroon.ts";
-import { LndRest } from "./lightning/lnd-rest.ts";
-import type { Diagnosable, Node, NodeAbilities } from "./lightning/node.ts";
-import { phoenixdNode, phoenixdRoom } from "./lightning/phoenixd.ts";
-import { openPhoenixdApi } from "./lightning/phoenixd-access.ts";
-import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
 import { sat, satToMsat } from "./money/msat.ts";
 import { OwnerKeys } from "./owner/keys.ts";
 import { hasPassword, isPassword, setPassword } from "./owner/password.ts";
@@ -66,25 +59,17 @@ import { OwnerSessions } from "./owner/session.ts";
 import { Inbound } from "./payments/inbound.ts";
 import { NodeGuard } from "./payments/node-guard.ts";
 import { Payments } from "./payments/payments.ts";
+import { Payouts } from "./payments/payouts.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
-import { priceAndCost, toListPrice } from "./pricing/owner-prices.ts";
+import { priceAndCost } from "./pricing/owner-prices.ts";
 import { loadPrices } from "./pricing/price-table.ts";
-import { RateBook } from "./pricing/rate-book.ts";
-import { jsonRateSource, publicRateSources } from "./pricing/rate-source.ts";
 import { takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
-import { isLocalUrl } from "./upstream/local-address.ts";
-import { openAiCompatible } from "./upstream/openai-compatible.ts";
-import { searchEngine } from "./upstream/search-engine.ts";
-import { type SandboxModel, startSandboxModel } from "./upstream/sandbox-model.ts";
 import type { Upstream } from "./upstream/upstream.ts";
 
 /** Exit code of a process that must not go on (EX_SOFTWARE); the supervisor starts it again. */
 const fatalExit = 70;
-const demoTokenDelayMs = 15;
-const sandboxUsdPerBtc = 100_000;
-const ollamaUrl = "http://127.0.0.1:11434/v1";
 /** With play money nobody from outside may come in. */
 const loopback = "127.0.0.1";
 
@@ -101,68 +86,9 @@ function fatal(reason: string): never {
   process.exit(fatalExit);
 }
 
-function configuredUpstreams(config: Config): Upstream[] {
-  return config.upstreams.map((one) => openAiCompatible({ name: one.name, url: one.url, key: one.key, capField: one.cap_field, profile: one.profile, places: one.concurrency }));
-}
-
-/** The demo sells what is at hand: Ollama on this machine if it answers and has a model, else the sandbox model. */
-async function demoUpstream(): Promise<{ upstream: Upstream; model: SandboxModel | undefined }> {
-  const ollama = openAiCompatible({ name: "ollama", url: ollamaUrl, key: undefined, capField: undefined, profile: "ollama" });
-  const models = await ollama.models().catch(() => []);
-  if (models.length > 0) return { upstream: ollama, model: undefined };
-  const model = startSandboxModel({ tokenDelayMs: demoTokenDelayMs });
-  return { upstream: openAiCompatible({ name: "sandbox", url: model.url, key: undefined, capField: undefined }), model };
-}
-
-/** The node, and the sandbox's own knobs where it is that. */
-function openNode(config: Config): { node: Node & NodeAbilities & Partial<Diagnosable>; sandbox: SandboxNode | undefined } {
-  if (config.node === "sandbox") {
-    const sandbox = openSandboxNode({ path: join(config.data_dir, "sandbox-node.jsonl"), clock, random });
-    return { node: sandbox, sandbox };
-  }
-  if (config.node === "phoenixd") return { node: phoenixdNode({ api: openPhoenixd(config), clock }), sandbox: undefined };
-  if (config.lnd === undefined) throw new AppError("invalid_config", "Settings: lnd is missing; node = \"lnd\" needs [lnd] with rest_url, tls_cert and macaroon, or HEARTH_LND_REST_URL, HEARTH_LND_TLS_CERT and HEARTH_LND_MACAROON.");
-  const { rest_url: url, tls_cert: certificate, macaroon, private_hints } = config.lnd;
-  return { node: lndNode({ rpc: new LndRest(lndAccess({ url, certificate, macaroon })), private: private_hints }), sandbox: undefined };
-}
-
-/** The password travels with each request: in clear only where nobody else listens. */
-function openPhoenixd({ phoenixd }: Config) {
-  if (phoenixd === undefined) throw new AppError("invalid_config", "Settings: phoenixd is missing; node = \"phoenixd\" needs [phoenixd] with password, or HEARTH_PHOENIXD_PASSWORD.");
-  if (!phoenixd.url.startsWith("https:") && !isLocalUrl(phoenixd.url)) throw new AppError("invalid_config", `Settings: phoenixd.url is ${JSON.stringify(phoenixd.url.slice(0, 100))}: over plain http a phoenixd must be on this machine or its own network; elsewhere it needs https.`);
-  return openPhoenixdApi(phoenixd);
-}
-
-/** Undefined for play money, which needs no check. */
-function nodeToCheck(config: Config): NodeToCheck | undefined {
-  if (config.node === "sandbox") return undefined;
-  const { node } = openNode(config);
-  if (config.node === "phoenixd") return { node: node as NodeToCheck["node"], room: () => phoenixdRoom(openPhoenixd(config)) };
-  const rights = () => {
-    const held = macaroonRights(readMacaroon(config.lnd!.macaroon));
-    return held && { missing: sellingRights.filter((right) => !held.includes(right)), dangerous: dangerousRights(held) };
-  };
-  return { node: node as NodeToCheck["node"], rights };
-}
-
 function secretsToCheck(dataDir: string): SecretsToCheck {
   const { fromFile } = readSettings({ demo: false, environment: process.env });
   return { place: sealPlace(dataDir, process.env), names: new SealedSecrets(dataDir, process.env, random).names(), plain: plainSecrets(fromFile) };
-}
-
-function refuseCloudForPlayMoney(upstreams: readonly { name: string; local: boolean }[]): void {
-  const cloud = upstreams.find((upstream) => !upstream.local);
-  if (cloud) throw new AppError("invalid_config", `The sandbox node makes play money, which must not buy real tokens: take the cloud upstream "${cloud.name}" out of the settings.`);
-}
-
-/** The upstreams to sell, and the sandbox model if it had to be started for the demo. */
-async function chooseUpstreams(config: Config, demo: boolean): Promise<{ upstreams: Upstream[]; model: SandboxModel | undefined }> {
-  const configured = configuredUpstreams(config);
-  const search = searchOffer(config)?.engine;
-  if (config.node === "sandbox") refuseCloudForPlayMoney([...configured, ...(search ? [search] : [])]);
-  if (configured.length > 0 || !demo) return { upstreams: configured, model: undefined };
-  const { upstream, model } = await demoUpstream();
-  return { upstreams: [upstream], model };
 }
 
 /** The database, the node it belongs to, and a boot that adds up. Ends the process when any of them is not as it must be. */
@@ -176,7 +102,7 @@ async function openBooks(config: Config) {
   const booted = await writer.durable(startBoot, { atMs: clock.nowMs() });
   if (!booted.ok) fatal(`the ledger does not add up: ${booted.findings.map((one) => `${one.rule} ${one.what}`).join("; ")}`);
   if (booted.voided > 0) log.warn("boot.voided_calls", { calls: booted.voided });
-  const nodeHealth = () => lookAtNode(node, adapter);
+  const nodeHealth = () => lookAtNode(node);
   const close = async () => {
     await writer.close();
     reader.close();
@@ -187,8 +113,8 @@ async function openBooks(config: Config) {
 }
 
 /** What the owner sees of it. */
-async function lookAtNode(guard: NodeGuard, adapter: Node & Partial<Diagnosable>): Promise<NodeHealth> {
-  const condition = await (adapter.condition?.() ?? guard.status().then(() => ({ kind: "ready" as const }), (error: unknown) => ({ kind: "unreachable" as const, what: describeError(error) })));
+async function lookAtNode(guard: NodeGuard): Promise<NodeHealth> {
+  const condition = await guard.condition();
   const receivableMsat = condition.kind === "ready" ? await guard.receivableMsat().catch(() => undefined) : undefined;
   return { ...guard.identity, condition, receivableMsat };
 }
@@ -204,7 +130,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const inbound = new Inbound(node, clock);
   const payments = new Payments({
     node, writer, reader, clock, random, boot, inbound,
-    limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address, owedMsat: satToMsat(sat(BigInt(limits.max_owed_sats))) },
+    limits: { inAll: limits.max_open_invoices, perAddress: limits.max_open_invoices_per_address, owedMsat: satsToMsat(limits.max_owed_sats) },
   });
   const watcher = new SettlementWatcher({ node, payments, reader, clock });
   const rates = openRates(config);
@@ -217,6 +143,8 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const mint = new ChallengeMint({ master, payments, clock, random });
   const accounts = new Accounts({ reader, writer, clock, desk });
   const topups = new Topups({ accounts, desk, mint, payments, writer, reader, clock, tokenKey, boot, alwaysSecret: config.claim_needs_secret });
+  const payouts = new Payouts({ node, writer, reader, clock, boot, reserveMsat: satsToMsat(config.payouts.reserve_sats) });
+  const collect = new Collect({ accounts, payouts, writer, reader, clock, random, boot, node: () => node.identity, rules: collectRules(config) });
   const charge = new Charge({ accounts, desk, mint, writer, reader, clock, boot, minPriceSats: sat(BigInt(limits.min_price_sats)), trial: trialRules(config, master) });
   const directory = new ModelDirectory({
     upstreams, clock,
@@ -234,26 +162,26 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   const loads = new LoadBook(clock);
   const orders = new OrderDesk({ till: charge, loads });
   const reconciler = new Reconciler({ node, payments, reader, clock });
-  return { payments, inbound, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, reconciler, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
+  return { payments, payouts, collect, inbound, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, reconciler, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
+}
+
+const satsToMsat = (sats: number) => satToMsat(sat(BigInt(sats)));
+
+function collectRules({ payouts }: Config): CollectRules {
+  return {
+    minSats: sat(BigInt(payouts.min_payout_sats)),
+    feeLimit: { percent: payouts.max_fee_percent, baseMsat: satsToMsat(payouts.max_fee_base_sats) },
+    caps: { dailyMsat: satsToMsat(payouts.max_daily_sats), dailyPerAccountMsat: satsToMsat(payouts.max_daily_sats_per_account) },
+  };
 }
 
 function trialRules({ trial }: Config, addressKey: Uint8Array) {
   if (trial.models.length === 0) return undefined;
-  return { callsPerDay: trial.calls, dailyBudgetMsat: satToMsat(sat(BigInt(trial.daily_budget_sats))), addressKey };
+  return { callsPerDay: trial.calls, dailyBudgetMsat: satsToMsat(trial.daily_budget_sats), addressKey };
 }
 
 function dvmSettings({ dvm }: Config): DvmSettings | undefined {
-  return dvm && { model: dvm.model, priceMsat: satToMsat(sat(BigInt(dvm.price_sats))), maxOutputTokens: dvm.max_output_tokens, maxPromptCharacters: dvm.max_prompt_characters };
-}
-
-function searchOffer({ search }: Config): SearchOffer | undefined {
-  return search && { engine: searchEngine({ name: search.engine, url: search.url, key: search.key }), price: toListPrice(search.price) };
-}
-
-/** Play money has a price of its own, so that dollars can be tried; only sources that the owner names are asked for it. */
-function openRates({ node, usd_per_btc, rate_sources }: Config): RateBook {
-  const fixed = usd_per_btc ?? (rate_sources === undefined && node === "sandbox" ? sandboxUsdPerBtc : undefined);
-  return new RateBook({ sources: (rate_sources ?? publicRateSources).map(jsonRateSource), clock, fixedCents: fixed === undefined ? undefined : BigInt(fixed) * 100n });
+  return dvm && { model: dvm.model, priceMsat: satsToMsat(dvm.price_sats), maxOutputTokens: dvm.max_output_tokens, maxPromptCharacters: dvm.max_prompt_characters };
 }
 
 type Shop = ReturnType<typeof openShop>;
@@ -280,6 +208,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const books = await openBooks(config);
   const shop = openShop(config, books, upstreams);
   await shop.directory.refresh();
+  await shop.payouts.start();
   shop.watcher.start();
   void shop.directory.run();
   void shop.rates.run();
@@ -288,7 +217,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const play = books.sandbox;
   const sandbox: Sandbox | undefined = play && {
     pay: (bolt11) => play.pay(bolt11),
-    payeesInvoice: ({ amountSats, held, expirySeconds }) => play.payer.invoice(satToMsat(sat(BigInt(amountSats))), held, expirySeconds),
+    payeesInvoice: ({ amountSats, held, expirySeconds }) => play.payer.invoice(satsToMsat(amountSats), held, expirySeconds),
     payeeDecides: (paymentHash, taken) => play.payer.decide(paymentHash, taken),
     misbehaveNode: (faults) => (play.misbehave(faults), play.faults()),
     misbehaveModel: model && ((faults) => (model.misbehave(faults), { ...model.faults() })),
@@ -310,7 +239,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     shop.directory.stop();
     shop.rates.stop();
     shop.reconciler.stop();
-    await shop.watcher.stop();
+    await Promise.all([shop.watcher.stop(), shop.payouts.stop()]);
     await books.close();
     await model?.stop();
   });

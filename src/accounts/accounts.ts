@@ -84,6 +84,30 @@ export class Accounts {
     };
   }
 
+  /**
+   * The account that is the asker's own, by a proof that nobody else can know.
+   * @throws AppError `no_account`, `invalid_token`, `narrowed_credential`, `claim_first`, `not_paid`, `settlement_unknown`.
+   */
+  async own(asker: Asker): Promise<string> {
+    if (asker.token !== undefined) return this.token(asker.token, asker.address).accountId;
+    if (asker.credential === undefined) throw noAccount();
+    const standing = await this.#desk.resolve(asker.credential, "balance");
+    switch (standing.kind) {
+      case "account":
+        if (standing.limits.narrowed) throw new AppError("narrowed_credential", "A narrowed credential pays for calls; only the full one collects.");
+        if (!standing.full) throw new AppError("claim_first", "A macaroon without its preimage collects nothing; claim it into a token first: POST /api/v1/topup/claim.");
+        return standing.invoice.accountId;
+      case "outlived":
+        throw outlived();
+      case "unsettled":
+        throw settlementUnknown();
+      case "unpaid":
+        throw new AppError("not_paid", "The invoice of this credential is not paid.");
+      case "refused":
+        throw new AppError("invalid_token", "This credential is not one of ours, or its invoice was never paid.");
+    }
+  }
+
   #usedSince(accountId: string, day: string): Msat {
     const row = this.#reader.get<{ used: bigint | null }>("SELECT sum(charged_msat) AS used FROM account_day WHERE account_id = ? AND day >= ?", accountId, day)!;
     return msat(row.used ?? 0n);
@@ -96,7 +120,7 @@ export class Accounts {
     }
     if (asker.credential !== undefined) return this.#openCredential(asker.credential);
     if (asker.malformed) return { kind: "refused" };
-    throw new AppError("no_account", "Send the token or the credential this is about: Authorization: Bearer abl_..., or Authorization: L402 <macaroon>:<preimage>.");
+    throw noAccount();
   }
 
   async #openCredential(proof: CredentialProof): Promise<Opened<OpenAccount>> {
@@ -128,6 +152,10 @@ export class Accounts {
 /** As it may be shown: enough to know one's own, too little for anybody else. */
 function labelOf(token: string): string {
   return `${token.slice(0, 8)}...${token.slice(-4)}`;
+}
+
+function noAccount(): AppError {
+  return new AppError("no_account", "Send the token or the credential this is about: Authorization: Bearer abl_..., or Authorization: L402 <macaroon>:<preimage>.");
 }
 
 export function settlementUnknown(): AppError {

@@ -7,11 +7,11 @@ import { command, type Tx } from "../store/command.ts";
 
 export type RequestKey = {
   accountId: string;
-  purpose: "call" | "topup" | "claim";
+  purpose: "call" | "topup" | "claim" | "collect";
   key: string;
   /** SHA-256 of the canonical body, hex. */
   bodyHash: string;
-  /** Id of the call, or payment hash. */
+  /** Id of the call or payout, or payment hash. */
   reference: string;
   atMs: number;
 };

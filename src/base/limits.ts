@@ -84,6 +84,22 @@ export const maxInvoiceCharacters = 7_089;
 /** An invoice the node does not know is asked about for this long after its expiry before its row goes. */
 export const invoiceForgetAfterMs = 60 * 60 * 1000;
 
+/** How long whoever collects waits for the end of the payment, and how long the node is listened to; after that it is asked, less and less often. */
+export const payoutWaitMs = 30_000;
+export const payoutStreamMs = 90_000;
+export const firstPayoutLookMs = 1_000;
+export const lastPayoutLookMs = 10 * 60_000;
+/** A payment that the node does not know never left: so long after its invoice's expiry, by so many looks that lie so far apart. */
+export const absentPayoutAfterMs = 60 * 60 * 1000;
+export const absentLooks = 3;
+export const absentLookGapMs = 60_000;
+/** How long the node may look for a way, and how many blocks a payment may be under way. */
+export const paymentTimeoutSeconds = 60;
+export const maxPaymentCltvBlocks = 1_008;
+/** An invoice to pay: time enough to send it, and not kept for a day that nobody remembers. */
+export const minPayoutExpiryMs = 60_000;
+export const maxPayoutExpiryMs = 24 * 60 * 60 * 1000;
+
 /** Commands one transaction holds at most: bounds how long a commit makes others wait. */
 export const maxBatchCommands = 512;
 /** Waiting reserves and quotes. Above it the answer is 503, before any money moves. */

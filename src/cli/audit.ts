@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { auditAccounts } from "../accounts/audit.ts";
 import { auditCalls } from "../charge/audit.ts";
 import { auditLedger } from "../ledger/audit.ts";
-import { auditInvoices } from "../payments/audit.ts";
+import { auditPayments } from "../payments/audit.ts";
 import { openReader } from "../store/reader.ts";
 
 /** The process's exit code. */
@@ -16,7 +16,7 @@ export function auditCommand(databasePath: string, print: (line: string) => void
   try {
     // One read transaction: a Hearth that runs meanwhile does not change what is compared.
     reader.all("BEGIN");
-    const findings = [...auditLedger(reader), ...auditInvoices(reader), ...auditCalls(reader), ...auditAccounts(reader)];
+    const findings = [...auditLedger(reader), ...auditPayments(reader), ...auditCalls(reader), ...auditAccounts(reader)];
     const { transfers, accounts } = reader.get<{ transfers: bigint; accounts: bigint }>(
       "SELECT (SELECT count(*) FROM transfer) AS transfers, (SELECT count(*) FROM account) AS accounts")!;
     reader.all("COMMIT");

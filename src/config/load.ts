@@ -64,8 +64,8 @@ function readFile(path: string): Record<string, unknown> {
 /** What the environment sets over the file, by its place there. */
 const variables: readonly [variable: string, ...path: string[]][] = [
   ["HEARTH_PORT", "port"], ["HEARTH_OWNER_PORT", "owner_port"], ["HEARTH_LISTEN", "listen"], ["HEARTH_PUBLIC_URL", "public_url"], ["HEARTH_NODE", "node"],
-  ["HEARTH_LND_REST_URL", "lnd", "rest_url"], ["HEARTH_LND_TLS_CERT", "lnd", "tls_cert"], ["HEARTH_LND_MACAROON", "lnd", "macaroon"],
-  ["HEARTH_PHOENIXD_URL", "phoenixd", "url"], ["HEARTH_PHOENIXD_PASSWORD", "phoenixd", "password"],
+  ["HEARTH_LND_REST_URL", "lnd", "rest_url"], ["HEARTH_LND_TLS_CERT", "lnd", "tls_cert"], ["HEARTH_LND_MACAROON", "lnd", "macaroon"], ["HEARTH_LND_PAYOUT_MACAROON", "lnd", "payout_macaroon"],
+  ["HEARTH_PHOENIXD_URL", "phoenixd", "url"], ["HEARTH_PHOENIXD_PASSWORD", "phoenixd", "password"], ["HEARTH_PHOENIXD_PAYOUT_PASSWORD", "phoenixd", "payout_password"],
 ];
 
 /** `HEARTH_UPSTREAM_URL` and `_KEY` are one more upstream, the first in line. */

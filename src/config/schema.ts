@@ -71,6 +71,8 @@ const lndSchema = z.strictObject({
   tls_cert: z.string().min(1).optional(),
   /** That reads and writes invoices, and no more than it must: invoices:read invoices:write info:read offchain:read. */
   macaroon: z.string().min(1),
+  /** A second one, that may pay; without it nothing is paid out. offchain:read offchain:write is enough. */
+  payout_macaroon: z.string().min(1).optional(),
   /** Route hints in invoices, for a node that has only private channels. */
   private_hints: z.boolean().default(false),
 });
@@ -83,6 +85,8 @@ const phoenixdSchema = z.strictObject({
     .default("http://127.0.0.1:9740"),
   /** http-password-limited-access, or the path of phoenix.conf or of a file with it. */
   password: z.string().min(1),
+  /** http-password, which may pay; without it nothing is paid out. A path is read for that one. */
+  payout_password: z.string().min(1).optional(),
 });
 
 /** Web search (`POST /api/v1/data/web/search`): whose index, and what a search costs the buyer. */
@@ -97,6 +101,18 @@ const searchSchema = z
   .refine(({ engine, url }) => engine !== "searxng" || url !== undefined, { path: ["url"], error: "searxng needs the url of your instance" })
   .refine(({ engine, key }) => engine === "searxng" || key !== undefined, { path: ["key"], error: "brave and tavily need your key" })
   .refine(({ price }) => Object.keys(price).every((name) => name.endsWith("_per_call")), { path: ["price"], error: "a search is sold by the call: sats_per_call or usd_per_call" });
+
+/** Money out, once the node may pay. Caps are of any 24 hours. */
+const payoutsSchema = z.strictObject({
+  min_payout_sats: z.number().int().min(1).max(100_000_000).default(100),
+  /** The most that a payment's way may cost whoever collects: so much of the amount, and so much besides. */
+  max_fee_percent: z.number().min(0).max(20).default(1),
+  max_fee_base_sats: z.number().int().min(0).max(10_000).default(10),
+  max_daily_sats: z.number().int().min(0).max(2_100_000_000_000_000).default(2_000_000),
+  max_daily_sats_per_account: z.number().int().min(0).max(2_100_000_000_000_000).default(500_000),
+  /** What the node must hold besides all that is owed; with less nothing is paid out. */
+  reserve_sats: z.number().int().min(0).max(2_100_000_000_000_000).default(0),
+});
 
 export const configSchema = z.strictObject({
   data_dir: z.string().min(1),
@@ -114,6 +130,7 @@ export const configSchema = z.strictObject({
   node: z.enum(["sandbox", "lnd", "phoenixd"]).default("sandbox"),
   lnd: lndSchema.optional(),
   phoenixd: phoenixdSchema.optional(),
+  payouts: payoutsSchema.prefault({}),
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */
   trusted_proxies: z.array(z.string().refine((text) => parseBlock(text) !== undefined, "an IP address or a block such as 10.0.0.0/8")).max(64).default([]),
   /** Dollars of one bitcoin, by the owner's word. Else the median of `rate_sources`; the sandbox has a price of its own. */

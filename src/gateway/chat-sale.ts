@@ -1,7 +1,6 @@
 /** A chat request as something to sell: its counts, its quote, and the terms that travel with an invoice. Pure. */
-import { toHex, sha256 } from "../base/bytes.ts";
 import { nextTurn } from "../base/turns.ts";
-import { canonicalText } from "../base/canonical.ts";
+import { canonicalHash } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import type { Msat } from "../money/msat.ts";
 import { countText, familyFactorPercent } from "../pricing/estimate.ts";
@@ -120,5 +119,5 @@ export function learnableOf(text: string): PromptCount | undefined {
 function fingerprint(plan: ChatPlan): string {
   const { stream: _stream, stream_options: _options, payment_hash: _hash, n: _n, ...asked } = plan.request.body;
   const question = { route: "chat/completions", ...asked, n: plan.request.n };
-  return toHex(sha256(canonicalText(question)));
+  return canonicalHash(question);
 }

@@ -1,6 +1,5 @@
 /** Something sold at a price that is known before it is made: pictures, a search, one prompt at a flat price. Pure. */
-import { sha256, toHex } from "../base/bytes.ts";
-import { canonicalText } from "../base/canonical.ts";
+import { canonicalHash } from "../base/canonical.ts";
 import type { Quote, Sale } from "../charge/sale.ts";
 import { type Counts, costOf, type ModelPrice } from "../pricing/quote.ts";
 import type { Usage } from "../upstream/usage.ts";
@@ -52,7 +51,7 @@ export function orderSale(order: Order): Sale {
   const { endpoint, model, upstream, price, counts, rate } = order;
   const quote = price && quoteAt({ order: endpoint, model, upstream: upstream?.name, price, counts, centsPerBtc: rate?.centsPerBtc });
   return {
-    fingerprint: () => toHex(sha256(canonicalText({ route: endpoint, ...order.question }))),
+    fingerprint: () => canonicalHash({ route: endpoint, ...order.question }),
     names: order.names,
     memo: order.memo,
     quote,

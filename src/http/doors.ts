@@ -10,6 +10,7 @@ import { errorResponse } from "./errors.ts";
 import { allowedMethods, pathOf } from "./methods.ts";
 import { corsHeaders, preflightHeaders, type PublicContext } from "./public-context.ts";
 import { type BalanceParts, balanceRoutes } from "./routes/balance.ts";
+import { type CollectParts, collectRoutes } from "./routes/collect.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { type DiscoveryParts, discoveryRoutes } from "./routes/discovery.ts";
 import { modelRoutes } from "./routes/models.ts";
@@ -18,7 +19,7 @@ import { type OwnerParts, ownerRoutes } from "./routes/owner.ts";
 import { type Sandbox, sandboxRoutes } from "./routes/sandbox.ts";
 import { type TopupParts, topupRoutes } from "./routes/topup.ts";
 
-export type PublicParts = BalanceParts & TopupParts & Pick<DiscoveryParts, "service" | "inbound"> & OrderParts & {
+export type PublicParts = BalanceParts & TopupParts & CollectParts & Pick<DiscoveryParts, "service" | "inbound"> & OrderParts & {
   gateway: Gateway;
   directory: ModelDirectory;
   sandbox: Sandbox | undefined;
@@ -74,7 +75,8 @@ export function publicApp(parts: PublicParts) {
     .use(modelRoutes(parts.directory, parts.setting.rate, context))
     .use(discoveryRoutes({ ...parts, rate: parts.setting.rate }, context))
     .use(balanceRoutes(parts, context))
-    .use(topupRoutes(parts, context));
+    .use(topupRoutes(parts, context))
+    .use(collectRoutes(parts, context));
   return parts.sandbox ? app.use(sandboxRoutes(parts.sandbox, context)) : app;
 }
 

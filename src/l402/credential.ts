@@ -6,6 +6,7 @@ import { decodeHex32, sha256, toHex } from "../base/bytes.ts";
 import { BoundedMap } from "../base/bounded-map.ts";
 import type { Clock } from "../base/clock.ts";
 import { maxCachedCredentials, maxCredentialBytes } from "../base/limits.ts";
+import { opens } from "../lightning/preimage.ts";
 import type { CreditedInvoice, Invoice, OpenInvoice } from "../payments/invoice.ts";
 import type { Confirmation } from "../payments/payments.ts";
 import type { AuthorizationProof } from "./authorization.ts";
@@ -147,11 +148,6 @@ export class CredentialDesk {
   #ownChallenge(invoice: OpenInvoice): SingleUseStanding {
     return invoice.expiresAtMs > this.#clock.nowMs() ? { kind: "unpaid", invoice } : refused;
   }
-}
-
-function opens(preimage: string, paymentHash: string): boolean {
-  const bytes = decodeHex32(preimage);
-  return bytes !== undefined && toHex(sha256(bytes)) === paymentHash;
 }
 
 function toCharge(invoice: Invoice) {

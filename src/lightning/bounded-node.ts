@@ -1,7 +1,7 @@
 /** Any node with a deadline on each call and a bound on calls at one time. Retries nothing. */
 import { AppError } from "../base/errors.ts";
 import { maxParallelNodeCalls, nodeCallTimeoutMs } from "../base/limits.ts";
-import type { Node, NodeAbilities } from "./node.ts";
+import type { Node, NodeAbilities, Payable } from "./node.ts";
 
 /** First come, first served. */
 class Gate {
@@ -48,6 +48,19 @@ export function boundedNode(node: Node & NodeAbilities): Node & NodeAbilities {
     ...(node.receivableMsat && { receivableMsat: () => gate.run(() => withDeadline(node.receivableMsat!())) }),
     // A page at a time inside: each is a call of its own.
     ...(node.listSettled && { listSettled: (sinceMs) => node.listSettled!(sinceMs) }),
+    ...(node.condition && { condition: () => node.condition!() }),
+    ...(node.payer && { payer: boundedPayer(node.payer, gate) }),
     ...(node.discardInvoice && { discardInvoice: (paymentHash) => gate.run(() => withDeadline(node.discardInvoice!(paymentHash))) }),
+  };
+}
+
+/** A payment takes as long as its way takes: whoever asks for it says when to leave. */
+function boundedPayer(payer: Payable, gate: Gate): Payable {
+  return {
+    holdsMsat: () => gate.run(() => withDeadline(payer.holdsMsat())),
+    leastFeeLimitMsat: (amountMsat) => payer.leastFeeLimitMsat(amountMsat),
+    pay: (payment, signal) => payer.pay(payment, signal),
+    lookupPayment: (paymentHash) => gate.run(() => withDeadline(payer.lookupPayment(paymentHash))),
+    listPaidOut: (sinceMs) => payer.listPaidOut(sinceMs),
   };
 }

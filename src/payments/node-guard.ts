@@ -2,7 +2,9 @@
  * A node that is used only once it is known to be the one this data directory belongs to. A node that cannot be reached yet is no reason
  * not to start: what is asked of it fails until it answers. Another node's money is never mixed with this one's.
  */
-import type { Liquid, Network, Node, NodeAbilities, SettledInvoice } from "../lightning/node.ts";
+import { AppError } from "../base/errors.ts";
+import { describeError } from "../base/log.ts";
+import type { Liquid, Network, Node, NodeAbilities, NodeCondition, Payable, SettledInvoice } from "../lightning/node.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 import { bindNode, boundNode } from "./node-identity.ts";
@@ -45,6 +47,25 @@ export class NodeGuard implements Node {
 
   status(): ReturnType<Node["status"]> {
     return this.#node.status();
+  }
+
+  /** Never throws. */
+  async condition(): Promise<NodeCondition> {
+    if (this.#node.condition) return this.#node.condition();
+    return this.#node.status().then(() => ({ kind: "ready" }), (error: unknown) => ({ kind: "unreachable", what: describeError(error) }));
+  }
+
+  /** Whether the owner has given the right to pay. */
+  get mayPay(): boolean {
+    return this.#node.payer !== undefined;
+  }
+
+  /** @throws AppError `payouts_off`, `node_unavailable`. */
+  async payer(): Promise<Payable> {
+    const { payer } = this.#node;
+    if (payer === undefined) throw new AppError("payouts_off", "This house pays nothing out.");
+    await this.check();
+    return payer;
   }
 
   /** Undefined where the node cannot tell. */

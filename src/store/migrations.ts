@@ -7,9 +7,10 @@ import { AppError } from "../base/errors.ts";
 import { spine } from "./migrations/0001-spine.ts";
 import { accounts } from "./migrations/0002-accounts.ts";
 import { upstreamCost } from "./migrations/0003-upstream-cost.ts";
+import { payouts } from "./migrations/0004-payouts.ts";
 
 /** In order, never edited after a release. */
-const migrations: readonly string[] = [spine, accounts, upstreamCost];
+const migrations: readonly string[] = [spine, accounts, upstreamCost, payouts];
 
 export function migrate(database: Database): void {
   const { user_version } = database.query("PRAGMA user_version").get() as { user_version: bigint };

@@ -12,7 +12,7 @@ import { spendable } from "../../src/ledger/account.ts";
 import { startBoot } from "../../src/ledger/boot.ts";
 import { getAccount } from "../../src/ledger/transfers.ts";
 import { msat } from "../../src/money/msat.ts";
-import { auditInvoices } from "../../src/payments/audit.ts";
+import { auditPayments } from "../../src/payments/audit.ts";
 import { creditInvoice, openInvoice } from "../../src/payments/commands.ts";
 import type { CreditedInvoice, Purpose } from "../../src/payments/invoice.ts";
 import { DirectWriter } from "../support/direct-writer.ts";
@@ -94,7 +94,7 @@ class Books {
 
   findings(): object[] {
     const { tx } = this.writer;
-    return [...auditLedger(tx), ...auditInvoices(tx), ...auditCalls(tx), ...auditAccounts(tx)];
+    return [...auditLedger(tx), ...auditPayments(tx), ...auditCalls(tx), ...auditAccounts(tx)];
   }
 }
 

@@ -14,7 +14,7 @@ import { auditLedger } from "../../src/ledger/audit.ts";
 import { spendable } from "../../src/ledger/account.ts";
 import { getAccount, openAccount, move } from "../../src/ledger/transfers.ts";
 import { msat, sat } from "../../src/money/msat.ts";
-import { auditInvoices } from "../../src/payments/audit.ts";
+import { auditPayments } from "../../src/payments/audit.ts";
 import { command } from "../../src/store/command.ts";
 import { step } from "../support/direct-writer.ts";
 import { PaymentsHouse, stopHouses } from "../support/payments-house.ts";
@@ -200,7 +200,7 @@ describe("a refill with a key", () => {
     expect(await counter.topups.open(asker(who), () => ({ amountSats: sat(1_000n), claimNeedsSecret: false, bodyHash: "body" }))).toMatchObject({
       kind: "claimed", claimed: { kind: "refilled", creditedMsat: 1_000_000n, balanceMsat: 2_000_000n },
     });
-    expect(auditInvoices(counter.house.writer.tx)).toEqual([]);
+    expect(auditPayments(counter.house.writer.tx)).toEqual([]);
   });
 
   test("and another body is refused, and nothing is asked of the node", async () => {

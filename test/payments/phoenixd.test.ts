@@ -9,7 +9,7 @@ import { findAccount, getAccount, move, openAccount } from "../../src/ledger/tra
 import { phoenixdNode } from "../../src/lightning/phoenixd.ts";
 import { openPhoenixdApi } from "../../src/lightning/phoenixd-access.ts";
 import { msat, sat } from "../../src/money/msat.ts";
-import { auditInvoices } from "../../src/payments/audit.ts";
+import { auditPayments } from "../../src/payments/audit.ts";
 import { Inbound } from "../../src/payments/inbound.ts";
 import type { OpenInvoice } from "../../src/payments/invoice.ts";
 import { Payments } from "../../src/payments/payments.ts";
@@ -79,7 +79,7 @@ class House {
       const account = findAccount(this.writer.tx, id);
       return Number((account?.debitsPostedMsat ?? 0n) - (account?.creditsPostedMsat ?? 0n)) / 1_000;
     };
-    expect([...auditLedger(this.writer.tx), ...auditInvoices(this.writer.tx)]).toEqual([]);
+    expect([...auditLedger(this.writer.tx), ...auditPayments(this.writer.tx)]).toEqual([]);
     return { node: debited("node"), fees: debited("liquidity-fees"), owed: Number(owedMsat(this.writer.tx)) / 1_000 };
   }
 }
@@ -120,7 +120,7 @@ describe("the owner's books agree with phoenixd's", () => {
     const house = new House();
     openAccount(house.writer.tx, { id: "liquidity-fees", kind: "liquidity-fees", atMs: 0 });
     move(house.writer.tx, { id: "liquidity:x", debit: "liquidity-fees", credit: "node", amountMsat: msat(1n), code: "liquidity", boot: 1n, atMs: 0 });
-    expect(auditInvoices(house.writer.tx)).toEqual([{ rule: "I4", what: "transfer liquidity:x is no cost of a credited invoice" }]);
+    expect(auditPayments(house.writer.tx)).toEqual([{ rule: "I4", what: "transfer liquidity:x is no cost of a credited invoice" }]);
   });
 });
 

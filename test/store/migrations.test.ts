@@ -13,7 +13,7 @@ import { auditLedger } from "../../src/ledger/audit.ts";
 import { startBoot } from "../../src/ledger/boot.ts";
 import { getAccount } from "../../src/ledger/transfers.ts";
 import { msat } from "../../src/money/msat.ts";
-import { auditInvoices } from "../../src/payments/audit.ts";
+import { auditPayments } from "../../src/payments/audit.ts";
 import { creditInvoice, findInvoice, listOpenInvoices, openInvoice } from "../../src/payments/commands.ts";
 import type { Tx } from "../../src/store/command.ts";
 import { migrate } from "../../src/store/migrations.ts";
@@ -85,7 +85,7 @@ function open(path: string): DirectWriter {
 }
 
 function audit(tx: Tx): unknown[] {
-  return [...auditLedger(tx), ...auditInvoices(tx), ...auditCalls(tx), ...auditAccounts(tx), ...tx.all("PRAGMA foreign_key_check"), ...tx.all("PRAGMA integrity_check")];
+  return [...auditLedger(tx), ...auditPayments(tx), ...auditCalls(tx), ...auditAccounts(tx), ...tx.all("PRAGMA foreign_key_check"), ...tx.all("PRAGMA integrity_check")];
 }
 
 const sound = [{ integrity_check: "ok" }];

@@ -2,7 +2,7 @@
 import { auditAccounts } from "../../src/accounts/audit.ts";
 import { auditCalls } from "../../src/charge/audit.ts";
 import { auditLedger } from "../../src/ledger/audit.ts";
-import { auditInvoices } from "../../src/payments/audit.ts";
+import { auditPayments } from "../../src/payments/audit.ts";
 import type { Tx } from "../../src/store/command.ts";
 import { compareAccountRows, comparePayment } from "./account-comparison.ts";
 import type { LedgerModel } from "./ledger-model.ts";
@@ -41,7 +41,7 @@ export function compareTouched(model: LedgerModel, tx: Pick<Tx, "all" | "get">, 
 /** At the end: all of it, and all that `hearth audit` looks at. */
 export function compareEnd(model: LedgerModel, tx: Pick<Tx, "all" | "get">): void {
   compareAll(model, tx);
-  same("the audits", [...auditInvoices(tx), ...auditCalls(tx), ...auditAccounts(tx)], []);
+  same("the audits", [...auditPayments(tx), ...auditCalls(tx), ...auditAccounts(tx)], []);
 }
 
 /** Everything that was ever written, and the ledger's audit. */

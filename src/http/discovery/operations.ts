@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { BtcRate } from "../../pricing/rate.ts";
 import { chatRequestSchema } from "../contract/chat.ts";
+import { collectSchema } from "../contract/collect.ts";
 import { imageRequestSchema, searchRequestSchema, speechRequestSchema, transcriptionRequestSchema, translationRequestSchema } from "../contract/orders.ts";
 import type { Route } from "../route-table.ts";
 import { exampleBody } from "./catalog.ts";
@@ -11,7 +12,9 @@ const toJson = (schema: z.ZodType): object => z.toJSONSchema(schema, { io: "inpu
 const chat = toJson(chatRequestSchema);
 
 /** Made once: it takes longer than all else here. */
+const collect = toJson(collectSchema);
 const bodies: Readonly<Record<string, object>> = {
+  "/collect": collect, "/ai-for-hire/collect": collect,
   "/chat/completions": chat, "/chat/completions/:model": toJson(chatRequestSchema.partial({ model: true })), "/quote": chat,
   "/audio/speech": toJson(speechRequestSchema), "/audio/transcriptions": toJson(transcriptionRequestSchema), "/audio/translations": toJson(translationRequestSchema),
   "/images/generations": toJson(imageRequestSchema), "/data/web/search": toJson(searchRequestSchema),

@@ -1,8 +1,8 @@
 /** Money ahead: order a balance, claim it, see whether it is paid. Shapes: design, shapes sections 2 and 3. */
 import { Elysia } from "elysia";
 import type { Claimed, TopupOrder, Topups } from "../../accounts/topups.ts";
-import { decodeHex32, sha256, toHex } from "../../base/bytes.ts";
-import { canonicalText } from "../../base/canonical.ts";
+import { decodeHex32 } from "../../base/bytes.ts";
+import { canonicalHash } from "../../base/canonical.ts";
 import { AppError } from "../../base/errors.ts";
 import { isClaimSecret } from "../../l402/claim-secret.ts";
 import { paymentReceipt } from "../../l402/payment-scheme.ts";
@@ -63,7 +63,7 @@ function parseOrder(text: string, body: Record<string, unknown>, parts: TopupPar
   const { claim: how } = body;
   if (how !== undefined && how !== null && how !== "secret" && how !== "preimage")
     throw new AppError("invalid_request", 'claim is "secret" (only its claim_secret claims it) or left out.', { param: "claim" });
-  return { amountSats: parseAmount(text, body, parts), claimNeedsSecret: how === "secret", bodyHash: bodyHash(body) };
+  return { amountSats: parseAmount(text, body, parts), claimNeedsSecret: how === "secret", bodyHash: canonicalHash(body) };
 }
 
 function parseAmount(text: string, body: Record<string, unknown>, { limits, setting }: TopupParts): Sat {
@@ -97,7 +97,7 @@ async function claim(parts: TopupParts, context: PublicContext, request: Request
   if (given.preimage !== undefined && !decodeHex32(given.preimage)) throw invalidPayment("preimage must be 64 hex digits.", "preimage");
   if (given.claim_secret !== undefined && !isClaimSecret(given.claim_secret)) throw invalidPayment("claim_secret is the text that the topup answered with, cs_...", "claim_secret");
   const claimed = await parts.topups.claim(readAsker(request, context.addressOf(request), undefined), {
-    preimage: given.preimage?.toLowerCase(), claimSecret: given.claim_secret, token: given.token || undefined, bodyHash: bodyHash(body),
+    preimage: given.preimage?.toLowerCase(), claimSecret: given.claim_secret, token: given.token || undefined, bodyHash: canonicalHash(body),
   });
   return claimedResponse(claimed, headers);
 }
@@ -110,10 +110,6 @@ function claimedResponse(claimed: Claimed, headers: Record<string, string>): Res
 
 function invalidPayment(message: string, param: string): AppError {
   return new AppError("invalid_payment", message, { param });
-}
-
-function bodyHash(body: Record<string, unknown>): string {
-  return toHex(sha256(canonicalText(body)));
 }
 
 function claimedToWire(claimed: Claimed) {

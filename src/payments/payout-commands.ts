@@ -1,0 +1,137 @@
+/** The writes of money out. What moves the money and what says why are one command each. */
+import { type Msat, minMsat, msat } from "../money/msat.ts";
+import { nodeAccount, routingFeesAccount, spendable } from "../ledger/account.ts";
+import { getAccount, move, openAccount } from "../ledger/transfers.ts";
+import { command, type Tx } from "../store/command.ts";
+import { type EndedBy, isEnded, type OpenPayout, type Payout, payoutAccount, type PayoutEnd, type PayoutRow, toPayout } from "./payout.ts";
+import { isPayoutSwitchOn, restoreToConfirm } from "./payout-switch.ts";
+
+const selectPayout = `SELECT id, account_id, payment_hash, bolt11, amount_msat, fee_limit_msat, state, expires_at_ms, created_at_ms, ended_at_ms,
+  ended_by, preimage, fee_msat, reason FROM payout`;
+
+export function findPayout(tx: Pick<Tx, "get">, id: string): Payout | undefined {
+  const row = tx.get<PayoutRow>(`${selectPayout} WHERE id = ?`, id);
+  return row && toPayout(row);
+}
+
+/** The one that has sent this hash, or is about to. */
+export function findPayoutByHash(tx: Pick<Tx, "get">, paymentHash: string): Payout | undefined {
+  const row = tx.get<PayoutRow>(`${selectPayout} WHERE payment_hash = ? AND state <> 'returned'`, paymentHash);
+  return row && toPayout(row);
+}
+
+/** Those whose end is not known, oldest first. */
+export function listOpenPayouts(tx: Pick<Tx, "all">): OpenPayout[] {
+  return tx.all<PayoutRow>(`${selectPayout} WHERE state IN ('intent', 'sent') ORDER BY id`).map((row) => toPayout(row) as OpenPayout);
+}
+
+/** Newest first, from before `beforeId`; all where that is empty. */
+export function listPayouts(tx: Pick<Tx, "all">, beforeId: string, limit: number): Payout[] {
+  return tx.all<PayoutRow>(`${selectPayout} WHERE id < ? ORDER BY id DESC LIMIT ?`, beforeId || "~", limit).map(toPayout);
+}
+
+/** By id, from after `afterId`. */
+export function listSucceededPayouts(tx: Pick<Tx, "all">, afterId: string, limit: number): Payout[] {
+  return tx.all<PayoutRow>(`${selectPayout} WHERE state = 'succeeded' AND id > ? ORDER BY id LIMIT ?`, afterId, limit).map(toPayout);
+}
+
+/** What has left or may leave since then, of everybody or of one account. */
+function paidSince(tx: Pick<Tx, "get">, sinceMs: number, accountId?: string): bigint {
+  const row = accountId === undefined
+    ? tx.get<{ sum: bigint | null }>("SELECT sum(amount_msat) AS sum FROM payout WHERE created_at_ms > ? AND state IN ('intent', 'sent', 'succeeded')", sinceMs)
+    : tx.get<{ sum: bigint | null }>("SELECT sum(amount_msat) AS sum FROM payout WHERE created_at_ms > ? AND account_id = ? AND state IN ('intent', 'sent', 'succeeded')", sinceMs, accountId);
+  return row?.sum ?? 0n;
+}
+
+/** Of any 24 hours. */
+export type PayoutCaps = { dailyMsat: Msat; dailyPerAccountMsat: Msat };
+
+export type OpenPayoutInput = Omit<OpenPayout, "state"> & { caps: PayoutCaps; boot: bigint };
+
+export type OpenPayoutOutcome =
+  | { ok: true }
+  | { ok: false; reason: "payouts_off" | "invoice_already_used" }
+  | { ok: false; reason: "payout_limit"; leftMsat: Msat }
+  | { ok: false; reason: "insufficient_balance"; spendableMsat: Msat };
+
+const dayMs = 86_400_000;
+
+/** Moves amount and fee limit out of everybody's reach. Part of the command of whoever may ask for it. */
+export function openPayout(tx: Tx, { caps, boot, ...payout }: OpenPayoutInput): OpenPayoutOutcome {
+  const { id, accountId, amountMsat, feeLimitMsat, createdAtMs } = payout;
+  if (!isPayoutSwitchOn(tx) || restoreToConfirm(tx) !== undefined) return { ok: false, reason: "payouts_off" };
+  if (findPayoutByHash(tx, payout.paymentHash) !== undefined) return { ok: false, reason: "invoice_already_used" };
+  const leftMsat = minBigint(caps.dailyMsat - paidSince(tx, createdAtMs - dayMs), caps.dailyPerAccountMsat - paidSince(tx, createdAtMs - dayMs, accountId));
+  if (amountMsat > leftMsat) return { ok: false, reason: "payout_limit", leftMsat: msat(leftMsat > 0n ? leftMsat : 0n) };
+  const spendableMsat = spendable(getAccount(tx, accountId));
+  if (amountMsat + feeLimitMsat > spendableMsat) return { ok: false, reason: "insufficient_balance", spendableMsat };
+  openAccount(tx, { id: payoutAccount(id), kind: "payout", atMs: createdAtMs });
+  move(tx, { id: payoutAccount(id), debit: accountId, credit: payoutAccount(id), amountMsat: msat(amountMsat + feeLimitMsat), code: "payout", boot, atMs: createdAtMs });
+  tx.run(
+    `INSERT INTO payout (id, account_id, payment_hash, bolt11, amount_msat, fee_limit_msat, state, expires_at_ms, created_at_ms)
+     VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, ?)`,
+    id, accountId, payout.paymentHash, payout.bolt11, amountMsat, feeLimitMsat, payout.expiresAtMs, createdAtMs);
+  return { ok: true };
+}
+
+function minBigint(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
+
+/** Durable before the node is asked. Refused where the owner has said stop meanwhile, or it is no intent any more. */
+export const sendPayout = command("payments.sendPayout", (tx, { id }: { id: string }): { ok: boolean } => {
+  if (!isPayoutSwitchOn(tx) || restoreToConfirm(tx) !== undefined) return { ok: false };
+  return { ok: tx.run("UPDATE payout SET state = 'sent' WHERE id = ? AND state = 'intent'", id) > 0 };
+});
+
+export type EndPayoutInput = { id: string; end: PayoutEnd; by: EndedBy; boot: bigint; atMs: number };
+
+/** A payout ends once, however often and by whomever its end was noticed. `ended: false`: it had ended before, or cannot end so. */
+export const endPayout = command("payments.endPayout", (tx, input: EndPayoutInput): { ok: true; ended: boolean } => {
+  const payout = findPayout(tx, input.id);
+  const from = input.end.state === "returned" ? "intent" : "sent";
+  if (payout === undefined || isEnded(payout) || payout.state !== from) return { ok: true, ended: false };
+  const { end, by, atMs } = input;
+  const succeeded = end.state === "succeeded" ? end : undefined;
+  if (succeeded) payOut(tx, payout, succeeded.feeMsat, input);
+  else giveBack(tx, payout, msat(payout.amountMsat + payout.feeLimitMsat), input);
+  tx.run("UPDATE payout SET state = ?, ended_at_ms = ?, ended_by = ?, preimage = ?, fee_msat = ?, reason = ? WHERE id = ?",
+    end.state, atMs, by, succeeded?.preimage ?? null, succeeded?.feeMsat ?? null, end.state === "succeeded" ? null : end.reason, payout.id);
+  return { ok: true, ended: true };
+});
+
+function payOut(tx: Tx, payout: OpenPayout, feeMsat: Msat, { boot, atMs }: EndPayoutInput): void {
+  const from = payoutAccount(payout.id);
+  const paidFee = minMsat(feeMsat, payout.feeLimitMsat);
+  move(tx, { id: `${from}:paid`, debit: from, credit: nodeAccount, amountMsat: payout.amountMsat, code: "paid_out", boot, atMs });
+  if (paidFee > 0n) move(tx, { id: `${from}:fee`, debit: from, credit: nodeAccount, amountMsat: paidFee, code: "routing", boot, atMs });
+  if (feeMsat > paidFee) {
+    // A node that did not keep to the limit: what it holds must be right all the same.
+    openAccount(tx, { id: routingFeesAccount, kind: "routing-fees", atMs });
+    move(tx, { id: `${from}:excess`, debit: routingFeesAccount, credit: nodeAccount, amountMsat: msat(feeMsat - paidFee), code: "routing", boot, atMs });
+  }
+  giveBack(tx, payout, msat(payout.feeLimitMsat - paidFee), { boot, atMs });
+}
+
+function giveBack(tx: Tx, payout: OpenPayout, amountMsat: Msat, { boot, atMs }: Pick<EndPayoutInput, "boot" | "atMs">): void {
+  if (amountMsat === 0n) return;
+  const from = payoutAccount(payout.id);
+  move(tx, { id: `${from}:back`, debit: from, credit: payout.accountId, amountMsat, code: "payout_back", boot, atMs });
+}
+
+/**
+ * At the start: an intent was not sent, so its money goes back. After a backup was put back nobody knows that: what was an intent then may
+ * have been sent since, so it is asked about like one that was.
+ */
+export const startPayouts = command("payments.startPayouts", (tx, { boot, atMs }: { boot: bigint; atMs: number }): { ok: true; returned: number; unknown: number } => {
+  const intents = listOpenPayouts(tx).filter(({ state }) => state === "intent");
+  if (restoreToConfirm(tx) !== undefined) {
+    for (const { id } of intents) tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", id);
+    return { ok: true, returned: 0, unknown: intents.length };
+  }
+  for (const payout of intents) {
+    giveBack(tx, payout, msat(payout.amountMsat + payout.feeLimitMsat), { boot, atMs });
+    tx.run("UPDATE payout SET state = 'returned', ended_at_ms = ?, ended_by = 'hearth', reason = 'Hearth ended before it was sent.' WHERE id = ?", atMs, payout.id);
+  }
+  return { ok: true, returned: intents.length, unknown: 0 };
+});

@@ -1,0 +1,203 @@
+/**
+ * Money out, as the rest of the house sees it: carries an intent to its end, or as far as is known. The node is asked to pay once; after that
+ * its word on the payment hash counts and nothing else does.
+ */
+import type { Clock } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
+import { payoutStreamMs, payoutWaitMs } from "../base/limits.ts";
+import { describeError, log } from "../base/log.ts";
+import { owedMsat } from "../ledger/owed.ts";
+import type { NodeCondition, Payable, PaymentState } from "../lightning/node.ts";
+import { opens } from "../lightning/preimage.ts";
+import type { Msat } from "../money/msat.ts";
+import type { Writer } from "../store/command.ts";
+import type { Reader } from "../store/reader.ts";
+import { type EndedBy, isEnded, type OpenPayout, type Payout, type PayoutEnd } from "./payout.ts";
+import { endPayout, findPayout, listOpenPayouts, sendPayout, startPayouts } from "./payout-commands.ts";
+import { isPayoutSwitchOn, restoreToConfirm } from "./payout-switch.ts";
+import { PayoutTracker } from "./payout-tracker.ts";
+
+export type PayingNode = {
+  readonly mayPay: boolean;
+  /** @throws AppError `payouts_off`, `node_unavailable`. */
+  payer(): Promise<Payable>;
+  condition(): Promise<NodeCondition>;
+};
+
+/** Why nothing is paid out; `insolvent`: at the last try the node held less than is owed. */
+export type PayoutsState = { on: true } | { on: false; why: "no_right" | "switched_off" | "restored" | "insolvent" };
+
+export type OwnersDecision = { paid: false } | { paid: true; preimage: string; feeMsat: Msat };
+
+export class Payouts {
+  readonly #node: PayingNode;
+  readonly #writer: Writer;
+  readonly #reader: Reader;
+  readonly #clock: Clock;
+  readonly #boot: bigint;
+  readonly #reserveMsat: Msat;
+  readonly #tracker: PayoutTracker;
+  readonly #stop = new AbortController();
+  readonly #paying = new Set<Promise<void>>();
+  #insolvent = false;
+
+  /** @param parts.reserveMsat What the node must keep besides all that is owed. */
+  constructor(parts: { node: PayingNode; writer: Writer; reader: Reader; clock: Clock; boot: bigint; reserveMsat: Msat }) {
+    this.#node = parts.node;
+    this.#writer = parts.writer;
+    this.#reader = parts.reader;
+    this.#clock = parts.clock;
+    this.#boot = parts.boot;
+    this.#reserveMsat = parts.reserveMsat;
+    this.#tracker = new PayoutTracker({
+      clock: parts.clock,
+      find: (id) => this.find(id),
+      lookUp: async (paymentHash) => (await parts.node.payer()).lookupPayment(paymentHash),
+      condition: () => parts.node.condition(),
+      endBy: endBy,
+      end: (payout, end) => this.#end(payout, end, "node"),
+    });
+  }
+
+  get state(): PayoutsState {
+    if (!this.#node.mayPay) return { on: false, why: "no_right" };
+    if (!isPayoutSwitchOn(this.#reader)) return { on: false, why: "switched_off" };
+    if (restoreToConfirm(this.#reader) !== undefined) return { on: false, why: "restored" };
+    return this.#insolvent ? { on: false, why: "insolvent" } : { on: true };
+  }
+
+  find(id: string): Payout | undefined {
+    return findPayout(this.#reader, id);
+  }
+
+  /** Those whose end is not known. */
+  get open(): OpenPayout[] {
+    return listOpenPayouts(this.#reader);
+  }
+
+  /** What an earlier process left: intents go back, what was sent is asked about. */
+  async start(): Promise<void> {
+    const { returned, unknown } = await this.#writer.durable(startPayouts, { boot: this.#boot, atMs: this.#clock.nowMs() });
+    if (returned > 0) log.warn("payout.intents_returned", { payouts: returned });
+    if (unknown > 0) log.warn("payout.intents_of_a_restored_backup", { payouts: unknown });
+    for (const { id } of this.open) this.#tracker.follow(id);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await Promise.all([this.#tracker.stop(), ...this.#paying]);
+  }
+
+  /**
+   * Carries an intent on, and waits for its end for a while. Whatever this throws, the money is back.
+   * @throws AppError `payouts_off`, `node_unavailable`, `invoice_already_used`.
+   */
+  async send(payout: OpenPayout): Promise<Payout> {
+    const payer = await this.#mayBeSent(payout);
+    const paying = this.#pay(payer, payout).finally(() => this.#paying.delete(paying));
+    this.#paying.add(paying);
+    const waited = new AbortController();
+    await Promise.race([paying, this.#clock.sleep(payoutWaitMs, waited.signal)]);
+    waited.abort();
+    return this.find(payout.id)!;
+  }
+
+  async #mayBeSent(payout: OpenPayout): Promise<Payable> {
+    try {
+      const payer = await this.#node.payer();
+      await this.#checkNode(payer, payout);
+      const { ok } = await this.#writer.durable(sendPayout, { id: payout.id });
+      if (!ok) throw payoutsOff();
+      return payer;
+    } catch (error) {
+      await this.#end(payout, { state: "returned", reason: error instanceof AppError ? error.message : "Hearth made a mistake." }, "hearth");
+      throw error;
+    }
+  }
+
+  async #checkNode(payer: Payable, { paymentHash, amountMsat, feeLimitMsat }: OpenPayout): Promise<void> {
+    if (feeLimitMsat < payer.leastFeeLimitMsat(amountMsat)) throw new AppError("payouts_off", "This house allows less for a payment's way than its node takes.");
+    // What another app of the node has paid cannot be told from what we pay.
+    const [known, holdsMsat] = await Promise.all([payer.lookupPayment(paymentHash), payer.holdsMsat()]);
+    if (known.state !== "unknown") throw new AppError("invoice_already_used", "This invoice was paid, or tried, before; ask for a new one.");
+    await this.#writer.caughtUp();
+    const owed = owedMsat(this.#reader);
+    this.#insolvent = owed + this.#reserveMsat > holdsMsat;
+    if (!this.#insolvent) return;
+    log.error("payout.insolvent", { owed_msat: owed, holds_msat: holdsMsat, reserve_msat: this.#reserveMsat });
+    throw payoutsOff();
+  }
+
+  /** Never throws: what is not known is asked about. */
+  async #pay(payer: Payable, payout: OpenPayout): Promise<void> {
+    const { id, bolt11, paymentHash, amountMsat, feeLimitMsat } = payout;
+    const leaving = new AbortController();
+    const leave = () => leaving.abort();
+    this.#stop.signal.addEventListener("abort", leave, { once: true });
+    void this.#clock.sleep(payoutStreamMs, leaving.signal).then(leave);
+    try {
+      const said = await payer.pay({ bolt11, paymentHash, amountMsat, feeLimitMsat }, leaving.signal);
+      const end = endBy(payout, said);
+      if (end) return await this.#end(payout, end, "node");
+    } catch (error) {
+      log.warn("payout.end_unknown", { payout: id, reason: describeError(error) });
+    } finally {
+      leave();
+      this.#stop.signal.removeEventListener("abort", leave);
+    }
+    this.#tracker.follow(id);
+  }
+
+  async #end({ id, amountMsat, feeLimitMsat }: OpenPayout, end: PayoutEnd, by: EndedBy): Promise<void> {
+    const { ended } = await this.#writer.durable(endPayout, { id, end, by, boot: this.#boot, atMs: this.#clock.nowMs() });
+    if (!ended) return;
+    const fee = end.state === "succeeded" ? { fee_msat: end.feeMsat } : { reason: end.reason };
+    log.info(`payout.${end.state}`, { payout: id, amount_msat: amountMsat, by, ...fee });
+    if (end.state === "succeeded" && end.feeMsat > feeLimitMsat) log.error("payout.fee_above_limit", { payout: id, fee_msat: end.feeMsat, limit_msat: feeLimitMsat });
+  }
+
+  /** What the node has paid out or is paying, which the owner is shown after a backup was put back. */
+  async listPaidOut(sinceMs: number): Promise<AsyncIterable<{ paymentHash: string; amountMsat: Msat; atMs: number; state: "pending" | "succeeded" }>> {
+    return (await this.#node.payer()).listPaidOut(sinceMs);
+  }
+
+  /** Asks now; answers whether that ended it. @throws AppError `node_unavailable`, `payouts_off`. */
+  async ask(payout: OpenPayout): Promise<PaymentState> {
+    const said = await (await this.#node.payer()).lookupPayment(payout.paymentHash);
+    const end = payout.state === "sent" ? endBy(payout, said) : undefined;
+    if (end) await this.#end(payout, end, "node");
+    return said;
+  }
+
+  /**
+   * The owner's word on one whose end the node does not know. The node is asked first, and what it knows counts.
+   * @throws AppError `not_found`, `conflict`, `invalid_request`, `node_unavailable`.
+   */
+  async decide(id: string, decision: OwnersDecision): Promise<Payout> {
+    const payout = this.find(id);
+    if (payout === undefined) throw new AppError("not_found", "There is no such payout.");
+    if (isEnded(payout) || payout.state === "intent") throw new AppError("conflict", `This payout is ${payout.state}; there is nothing to decide.`);
+    if (decision.paid && !opens(decision.preimage, payout.paymentHash)) throw new AppError("invalid_request", "This preimage does not belong to the payout's payment hash; only the right one proves that it was paid.", { param: "preimage" });
+    const said = await this.ask(payout);
+    if (said.state === "pending") throw new AppError("conflict", "The node says that this payment is on its way; it cannot be decided before the node gives it up.");
+    const end: PayoutEnd = decision.paid
+      ? { state: "succeeded", preimage: decision.preimage.toLowerCase(), feeMsat: decision.feeMsat }
+      : { state: "failed", reason: "The owner says that it was not paid." };
+    // Nothing is changed by it where the node's word has ended it.
+    await this.#end(payout, end, "owner");
+    return this.find(id)!;
+  }
+}
+
+/** What the node's word ends a sent payout with; undefined where it does not. */
+function endBy({ id, paymentHash }: OpenPayout, said: PaymentState): PayoutEnd | undefined {
+  if (said.state === "failed") return { state: "failed", reason: said.reason };
+  if (said.state !== "succeeded") return undefined;
+  if (opens(said.preimage, paymentHash)) return { state: "succeeded", preimage: said.preimage, feeMsat: said.feeMsat };
+  log.error("payout.wrong_preimage", { payout: id, payment_hash: paymentHash });
+  return undefined;
+}
+
+export function payoutsOff(): AppError {
+  return new AppError("payouts_off", "This house pays nothing out at the moment; your balance stays where it is.", { retryable: true, retryAfterSeconds: 3_600 });
+}

@@ -11,9 +11,11 @@ import type { SearchOffer } from "./gateway/order-planner.ts";
 import { lndNode } from "./lightning/lnd.ts";
 import { lndAccess, readMacaroon } from "./lightning/lnd-access.ts";
 import { dangerousRights, macaroonRights, sellingRights } from "./lightning/lnd-macaroon.ts";
+import { lndPayer } from "./lightning/lnd-payer.ts";
 import { LndRest } from "./lightning/lnd-rest.ts";
 import type { Node, NodeAbilities } from "./lightning/node.ts";
 import { phoenixdNode, phoenixdRoom } from "./lightning/phoenixd.ts";
+import { phoenixdPayer } from "./lightning/phoenixd-payer.ts";
 import { openPhoenixdApi } from "./lightning/phoenixd-access.ts";
 import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
 import { toListPrice } from "./pricing/owner-prices.ts";
@@ -35,18 +37,26 @@ export function openNode(config: Config): { node: Node & NodeAbilities; sandbox:
     const sandbox = openSandboxNode({ path: join(config.data_dir, "sandbox-node.jsonl"), clock, random });
     return { node: sandbox, sandbox };
   }
-  if (config.node === "phoenixd") return { node: phoenixdNode({ api: openPhoenixd(config), clock }), sandbox: undefined };
+  if (config.node === "phoenixd") {
+    const { url, payout_password: password } = settingsOfPhoenixd(config);
+    const payer = password === undefined ? {} : { payer: phoenixdPayer(openPhoenixdApi({ url, password, full: true })) };
+    return { node: { ...phoenixdNode({ api: openPhoenixd(config), clock }), ...payer }, sandbox: undefined };
+  }
   if (config.lnd === undefined) throw new AppError("invalid_config", "Settings: lnd is missing; node = \"lnd\" needs [lnd] with rest_url, tls_cert and macaroon, or HEARTH_LND_REST_URL, HEARTH_LND_TLS_CERT and HEARTH_LND_MACAROON.");
-  const { rest_url: url, tls_cert: certificate, macaroon, private_hints } = config.lnd;
-  return { node: lndNode({ rpc: new LndRest(lndAccess({ url, certificate, macaroon })), private: private_hints }), sandbox: undefined };
+  const { rest_url: url, tls_cert: certificate, macaroon, payout_macaroon, private_hints } = config.lnd;
+  const reached = (macaroon: string) => new LndRest(lndAccess({ url, certificate, macaroon }));
+  const payer = payout_macaroon === undefined ? {} : { payer: lndPayer(reached(payout_macaroon)) };
+  return { node: { ...lndNode({ rpc: reached(macaroon), private: private_hints }), ...payer }, sandbox: undefined };
 }
 
 /** The password travels with each request: in clear only where nobody else listens. */
-function openPhoenixd({ phoenixd }: Config) {
+function settingsOfPhoenixd({ phoenixd }: Config) {
   if (phoenixd === undefined) throw new AppError("invalid_config", "Settings: phoenixd is missing; node = \"phoenixd\" needs [phoenixd] with password, or HEARTH_PHOENIXD_PASSWORD.");
   if (!phoenixd.url.startsWith("https:") && !isLocalUrl(phoenixd.url)) throw new AppError("invalid_config", `Settings: phoenixd.url is ${JSON.stringify(phoenixd.url.slice(0, 100))}: over plain http a phoenixd must be on this machine or its own network; elsewhere it needs https.`);
-  return openPhoenixdApi(phoenixd);
+  return phoenixd;
 }
+
+const openPhoenixd = (config: Config) => openPhoenixdApi(settingsOfPhoenixd(config));
 
 /** Undefined for play money, which needs no check. */
 export function nodeToCheck(config: Config): NodeToCheck | undefined {

@@ -51,6 +51,8 @@ import { CredentialDesk } from "./l402/credential.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
 import { sat, satToMsat } from "./money/msat.ts";
+import { payoutsCommand } from "./cli/payouts.ts";
+import { OwnerPayouts } from "./owner/payouts.ts";
 import { OwnerKeys } from "./owner/keys.ts";
 import { hasPassword, isPassword, setPassword } from "./owner/password.ts";
 import { makeReport, type NodeHealth } from "./owner/report.ts";
@@ -186,19 +188,20 @@ function dvmSettings({ dvm }: Config): DvmSettings | undefined {
 
 type Shop = ReturnType<typeof openShop>;
 
-function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, { payments, directory, tokenKey, reconciler }: Shop) {
+function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, { payments, payouts, directory, tokenKey, reconciler }: Shop) {
   const consoleKey = loadOrMakeSecret(consoleKeyPath(config), 32, random);
   const sessions = new OwnerSessions({ clock, random, consoleKey, checkPassword: (password) => isPassword(reader, password) });
   const report = () =>
     makeReport({
       reader, clock, nodeHealth,
+      payouts: () => ({ state: payouts.state, open: payouts.open.length }),
       reconciled: () => reconciler.last,
       openInvoices: () => payments.openInvoices,
       upstreams: () => directory.health(),
       storage: () => ({ full: writer.full, queued: writer.queued }),
     });
   const keys = new OwnerKeys({ reader, writer, clock, tokenKey });
-  const app = ownerApp({ sessions, keys, report, reconcile: (days) => reconciler.run(days), setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
+  const app = ownerApp({ sessions, keys, payouts: new OwnerPayouts({ payouts, writer, reader }), report, reconcile: (days) => reconciler.run(days), setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
   return { sessions, door: openDoor(app, loopback, config.owner_port, "HEARTH_OWNER_PORT") };
 }
 
@@ -292,6 +295,8 @@ async function run(argv: string[]): Promise<void> {
       const config = loadConfig({ demo: false, environment: process.env });
       return process.exit(await keyCommand(argv.slice(1), ownersDoorOf(config), print));
     }
+    case "payouts":
+      return process.exit(await payoutsCommand(argv.slice(1), ownersDoorOf(loadConfig({ demo: false, environment: process.env })), print));
     case "reconcile":
       return process.exit(await reconcileCommand(argv.slice(1), ownersDoorOf(loadConfig({ demo: false, environment: process.env })), print));
     case "prices": {

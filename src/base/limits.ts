@@ -61,6 +61,9 @@ export const maxParallelNodeCalls = 16;
 export const maxNodeAnswerBytes = 32 * 1024 * 1024;
 /** Invoices of one page when a node is asked for all it ever made. */
 export const lndInvoicePage = 500;
+/** Payments of one page, each with all its ways: some may have hundreds of tries. */
+export const lndPaymentPage = 100;
+export const phoenixdPaymentPage = 200;
 /** An expired invoice of phoenixd may still be paid by a payment that was on its way, for which room is being bought: seconds, or as long as it is down. */
 export const phoenixdGraceMs = 10 * 60_000;
 /** How long what the node can still be paid is believed. */

@@ -11,6 +11,8 @@ export function metricsText(report: Report): string {
   gauge("calls_today", "Posted calls of this UTC day.", [["", report.callsToday]]);
   gauge("owed_msat", "Paid in and not spent.", [["", report.owedMsat]]);
   gauge("open_invoices", "Invoices that wait for payment.", [["", report.openInvoices]]);
+  gauge("payouts_on", "Whether money may leave.", [["", report.payouts.state.on ? 1 : 0]]);
+  gauge("open_payouts", "Payouts whose end is not known.", [["", report.payouts.open]]);
   gauge("node_up", "Whether the Lightning node answers.", [["", report.node.condition.kind === "ready" ? 1 : 0]]);
   gauge("upstream_up", "Whether the model server answers.", report.upstreams.map((one) => [`{upstream="${one.name}"}`, one.healthy ? 1 : 0]));
   gauge("models_for_sale", "Models with a price at a healthy upstream.", report.upstreams.map((one) => [`{upstream="${one.name}"}`, one.modelsForSale]));

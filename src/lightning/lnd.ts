@@ -9,7 +9,7 @@ import { LndError, type LndRpc } from "./lnd-rpc.ts";
 import type { Cleanable, Diagnosable, InvoiceState, Liquid, Listable, Network, NewInvoice, Node, NodeCondition, NodeStatus, SettledInvoice, Settlement } from "./node.ts";
 
 /** 64-bit integers come as decimal text, and are left out when zero by some versions. */
-const integer = z.union([z.string().regex(/^-?\d+$/), z.int()]).optional().transform((value) => BigInt(value ?? 0));
+export const integer = z.union([z.string().regex(/^-?\d+$/), z.int()]).optional().transform((value) => BigInt(value ?? 0));
 const hash = z.string().transform((text, context) => {
   const bytes = decodeBase64(text);
   if (bytes?.length === 32) return toHex(bytes);

@@ -69,7 +69,7 @@ export interface Cleanable {
 }
 
 /** `reference`: our own id, where the node keeps one with the invoice. */
-export type SettledInvoice = { paymentHash: string; paidMsat: Msat; reference: string | undefined };
+export type SettledInvoice = { paymentHash: string; paidMsat: Msat; feeMsat?: Msat; reference: string | undefined };
 
 /** A node that can list what it was paid. */
 export interface Listable {

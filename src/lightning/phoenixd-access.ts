@@ -2,16 +2,18 @@
 import { readFileSync } from "node:fs";
 import { PhoenixdApi, PhoenixdError } from "./phoenixd-api.ts";
 
-export type PhoenixdSettings = { url: string; password: string };
+/** `full`: the password is the one that may pay. */
+export type PhoenixdSettings = { url: string; password: string; full?: boolean };
 
-export function openPhoenixdApi({ url, password }: PhoenixdSettings): PhoenixdApi {
-  return new PhoenixdApi({ url: url.replace(/\/+$/, ""), password: () => readPassword(password) });
+export function openPhoenixdApi({ url, password, full = false }: PhoenixdSettings): PhoenixdApi {
+  return new PhoenixdApi({ url: url.replace(/\/+$/, ""), password: () => readPassword(password, full) });
 }
 
 /** As it is, or from a file that holds it alone, or from phoenixd's own phoenix.conf. @throws PhoenixdError */
-export function readPassword(value: string): string {
+export function readPassword(value: string, full = false): string {
   if (!value.startsWith("/")) return value;
   const text = readText(value);
+  if (full) return (/^http-password=(.*)$/m.exec(text)?.[1] ?? text).trim();
   // The one that can sell and not spend. One setting a line, as ConfFile.kt of phoenixd reads them.
   const limited = /^http-password-limited-access=(.*)$/m.exec(text)?.[1];
   if (limited === undefined && /^http-password=/m.test(text))

@@ -17,6 +17,8 @@ export type PhoenixdTrouble =
   /** Not with this password. */
   | "forbidden"
   | "not_found"
+  /** Answered 200 all the same. */
+  | "payment_failed"
   | "refused";
 
 export class PhoenixdError extends AppError {
@@ -42,15 +44,15 @@ export class PhoenixdApi {
     return this.#ask("GET", path, undefined, schema);
   }
 
-  /** Parameters travel as a form. */
-  post<T>(path: string, form: Record<string, string>, schema: z.ZodType<T>): Promise<T> {
-    return this.#ask("POST", path, new URLSearchParams(form), schema);
+  /** Parameters travel as a form. `signal`: in place of the deadline of a call. */
+  post<T>(path: string, form: Record<string, string>, schema: z.ZodType<T>, signal?: AbortSignal): Promise<T> {
+    return this.#ask("POST", path, new URLSearchParams(form), schema, signal);
   }
 
-  async #ask<T>(method: string, path: string, body: URLSearchParams | undefined, schema: z.ZodType<T>): Promise<T> {
+  async #ask<T>(method: string, path: string, body: URLSearchParams | undefined, schema: z.ZodType<T>, signal = AbortSignal.timeout(nodeCallTimeoutMs)): Promise<T> {
     const headers = this.#headers();
     try {
-      const answer = await fetch(this.#access.url + path, { method, headers, redirect: "error", signal: AbortSignal.timeout(nodeCallTimeoutMs), ...(body && { body }) });
+      const answer = await fetch(this.#access.url + path, { method, headers, redirect: "error", timeout: false, signal, ...(body && { body }) } as RequestInit);
       const text = new TextDecoder().decode(await readBounded(answer.body ?? new Blob([]).stream(), maxNodeAnswerBytes));
       if (!answer.ok) throw this.#toError(answer.status, text);
       return parse(schema, text);
@@ -114,7 +116,7 @@ function parse<T>(schema: z.ZodType<T>, text: string): T {
     throw new PhoenixdError("refused", "phoenixd answered something that is no JSON.", cause);
   }
   const failed = failure.safeParse(value);
-  if (failed.success) throw new PhoenixdError("refused", `phoenixd refused: ${failed.data.reason.slice(0, 200)}.`);
+  if (failed.success) throw new PhoenixdError("payment_failed", `phoenixd refused: ${failed.data.reason.slice(0, 200)}.`);
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw new PhoenixdError("refused", "phoenixd answered something that phoenixd 0.7 does not.", parsed.error);
   return parsed.data;

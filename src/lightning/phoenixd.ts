@@ -7,10 +7,10 @@ import { z } from "zod";
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { phoenixdGraceMs } from "../base/limits.ts";
+import { phoenixdGraceMs, phoenixdPaymentPage } from "../base/limits.ts";
 import { maxMsatOf, type Msat, msat } from "../money/msat.ts";
 import { readInvoice } from "./bolt11.ts";
-import type { Diagnosable, InvoiceState, Network, NewInvoice, Node, NodeCondition, NodeStatus, Settlement } from "./node.ts";
+import type { Diagnosable, InvoiceState, Listable, Network, NewInvoice, Node, NodeCondition, NodeStatus, SettledInvoice, Settlement } from "./node.ts";
 import { type PhoenixdApi, PhoenixdError } from "./phoenixd-api.ts";
 
 const newInvoice = z.object({ paymentHash: z.string(), serialized: z.string() });
@@ -25,7 +25,7 @@ const info = z.object({
   nodeId: z.string().regex(/^0[23][0-9a-f]{64}$/), chain: z.string(), version: z.string(),
   channels: z.array(z.object({ state: z.string(), inboundLiquiditySat: z.int().optional() })),
 });
-const balance = z.object({ feeCreditSat: z.int() });
+export const balance = z.object({ balanceSat: z.int().nonnegative(), feeCreditSat: z.int() });
 
 type Incoming = z.infer<typeof incoming>;
 
@@ -37,7 +37,7 @@ const oldestMinor = 7;
 
 export type PhoenixdOptions = { api: PhoenixdApi; clock: Pick<Clock, "nowMs"> };
 
-export function phoenixdNode(options: PhoenixdOptions): Node & Diagnosable {
+export function phoenixdNode(options: PhoenixdOptions): Node & Diagnosable & Listable {
   const { api } = options;
   return {
     createInvoice: (input) => createInvoice(api, input),
@@ -45,6 +45,7 @@ export function phoenixdNode(options: PhoenixdOptions): Node & Diagnosable {
     settlements: (_since, signal) => settlements(options, signal),
     status: () => status(api),
     condition: () => condition(api),
+    listSettled: (sinceMs) => listSettled(api, sinceMs),
   };
 }
 
@@ -104,6 +105,22 @@ async function* settlements(options: PhoenixdOptions, signal: AbortSignal): Asyn
     if (paymentHash === undefined || externalId == null) continue;
     const found = await lookUp(options, paymentHash);
     if (found.state === "settled") yield { paymentHash, paidMsat: found.paidMsat, ...(found.feeMsat !== undefined && { feeMsat: found.feeMsat }), cursor: 0n };
+  }
+}
+
+/** Of these the hash is told too. `externalId` is our own id where it is one. */
+const listed = incoming.extend({ paymentHash: z.string(), externalId: z.string().nullish() });
+const ownId = /^i_[0-9a-z]{26}$/;
+
+async function* listSettled(api: PhoenixdApi, sinceMs: number): AsyncGenerator<SettledInvoice> {
+  for (let offset = 0; ; offset += phoenixdPaymentPage) {
+    const page = await api.get(`/payments/incoming?from=${sinceMs}&limit=${phoenixdPaymentPage}&offset=${offset}`, z.array(listed));
+    for (const one of page) {
+      const { paymentHash, externalId, requestedSat, isPaid } = one;
+      if (!isPaid || requestedSat === undefined) continue;
+      yield { paymentHash, paidMsat: satsToMsat(requestedSat), ...costOf(one, requestedSat), reference: externalId != null && ownId.test(externalId) ? externalId : undefined };
+    }
+    if (page.length < phoenixdPaymentPage) return;
   }
 }
 

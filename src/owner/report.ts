@@ -5,6 +5,7 @@ import { totalSince } from "../charge/commands.ts";
 import type { UpstreamHealth } from "../gateway/model-directory.ts";
 import { owedMsat } from "../ledger/owed.ts";
 import type { Msat } from "../money/msat.ts";
+import type { PayoutsState } from "../payments/payouts.ts";
 import type { ReconcileReport } from "./reconciler.ts";
 import type { Reader } from "../store/reader.ts";
 
@@ -20,6 +21,8 @@ export type Report = {
   owedMsat: Msat;
   openInvoices: number;
   node: NodeHealth;
+  /** `open`: whose end is not known. */
+  payouts: { state: PayoutsState; open: number };
   /** Of node and ledger; undefined until the first has ended. */
   reconciled: ReconcileReport | undefined;
   upstreams: UpstreamHealth[];
@@ -32,6 +35,7 @@ export type ReportSources = {
   clock: Clock;
   openInvoices(): number;
   nodeHealth(): Promise<NodeHealth>;
+  payouts(): Report["payouts"];
   reconciled(): ReconcileReport | undefined;
   upstreams(): UpstreamHealth[];
   storage(): { full: boolean; queued: number };
@@ -52,6 +56,7 @@ export async function makeReport(sources: ReportSources): Promise<Report> {
     owedMsat: owedMsat(reader),
     openInvoices: sources.openInvoices(),
     node: await sources.nodeHealth(),
+    payouts: sources.payouts(),
     reconciled: sources.reconciled(),
     upstreams: sources.upstreams(),
     storageFull: storage.full,

@@ -50,11 +50,11 @@ export async function reconcile({ node, payments, reader }: ReconcileParts, sinc
   }
 }
 
-async function compareSettled({ paymentHash, paidMsat, reference }: SettledInvoice, payments: Pick<Payments, "credit">, reader: Pick<Reader, "get">): Promise<Discrepancy | "agrees" | "repaired" | "foreign"> {
+async function compareSettled({ paymentHash, paidMsat, feeMsat, reference }: SettledInvoice, payments: Pick<Payments, "credit">, reader: Pick<Reader, "get">): Promise<Discrepancy | "agrees" | "repaired" | "foreign"> {
   const invoice = findInvoice(reader, paymentHash);
   if (invoice === undefined) return reference === undefined ? "foreign" : { kind: "not_known_here", paymentHash, paidMsat, reference };
   if (invoice.state === "open") {
-    await payments.credit(paymentHash, paidMsat);
+    await payments.credit(paymentHash, paidMsat, undefined, feeMsat);
     return "repaired";
   }
   return invoice.creditedMsat === paidMsat ? "agrees" : { kind: "amount_differs", paymentHash, creditedMsat: invoice.creditedMsat, paidMsat };

@@ -159,7 +159,7 @@ describe("the password", () => {
     const { fake, node } = start();
     expect(await node.condition()).toEqual({ kind: "ready" });
     expect((await askItself(fake, "/payinvoice", fake.limitedPassword, { invoice: "x" })).status).toBe(401);
-    expect((await askItself(fake, "/payinvoice", fake.password, { invoice: "x" })).status).toBe(200);
+    expect((await askItself(fake, "/payinvoice", fake.password, { invoice: "x" })).status).toBe(400);
   });
 });
 

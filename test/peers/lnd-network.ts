@@ -183,3 +183,44 @@ export function hexOf(path: string): string {
   if (!existsSync(path)) throw new Error(`${path} is not there`);
   return readFileSync(path).toString("hex");
 }
+
+/** An invoice of this peer. `held`: nothing settles before `take` or `refuse`. */
+export async function invoiceOf(peer: LndPeer, sats: number, held: boolean): Promise<{ bolt11: string; paymentHash: string }> {
+  if (!held) {
+    const made = JSON.parse(await peer.lncli("addinvoice", `--amt=${sats}`)) as { payment_request: string; r_hash: string };
+    return { bolt11: made.payment_request, paymentHash: made.r_hash };
+  }
+  const preimage = crypto.getRandomValues(new Uint8Array(32));
+  const paymentHash = new Bun.CryptoHasher("sha256").update(preimage).digest("hex");
+  heldPreimages.set(paymentHash, Buffer.from(preimage).toString("hex"));
+  const made = JSON.parse(await peer.lncli("addholdinvoice", paymentHash, String(sats))) as { payment_request: string };
+  return { bolt11: made.payment_request, paymentHash };
+}
+
+const heldPreimages = new Map<string, string>();
+
+/** After a restart the node can be asked long before it can pay. */
+export async function channelsBack(peer: LndPeer): Promise<void> {
+  await eventually("the channel to be back", async () => ((JSON.parse(await peer.lncli("listchannels", "--active_only")) as { channels: unknown[] }).channels.length > 0 ? true : undefined));
+}
+
+/** Until the payment for a held invoice is there to be decided upon. */
+export async function arrived(peer: LndPeer, paymentHash: string): Promise<void> {
+  await eventually("a payment to be held", async () => ((JSON.parse(await peer.lncli("lookupinvoice", paymentHash)) as { state: string }).state === "ACCEPTED" ? true : undefined));
+}
+
+export async function take(peer: LndPeer, paymentHash: string): Promise<void> {
+  await arrived(peer, paymentHash);
+  await peer.lncli("settleinvoice", heldPreimages.get(paymentHash)!);
+}
+
+export async function refuse(peer: LndPeer, paymentHash: string): Promise<void> {
+  await arrived(peer, paymentHash);
+  await peer.lncli("cancelinvoice", paymentHash);
+}
+
+/** What this peer was paid for it, in msat; 0 while it was not. */
+export async function paidTo(peer: LndPeer, paymentHash: string): Promise<number> {
+  const { state, amt_paid_msat } = JSON.parse(await peer.lncli("lookupinvoice", paymentHash)) as { state: string; amt_paid_msat: string };
+  return state === "SETTLED" ? Number(amt_paid_msat) : 0;
+}

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import type { Server, ServerWebSocket } from "bun";
 import { readInvoice, signInvoice } from "../../src/lightning/bolt11.ts";
 import { msat } from "../../src/money/msat.ts";
+import { FakePayees } from "./fake-phoenixd-payees.ts";
 
 export type PhoenixdFaults = {
   /** Takes requests and answers none; tells nothing on its websockets, which stay open. */
@@ -64,11 +65,13 @@ export class FakePhoenixd {
   /** Whether it is connected to its peer. */
   connected = true;
   faults: PhoenixdFaults = { silent: false, dropEvents: 0, eventCopies: 1, reason: undefined, garbage: undefined };
+  readonly payees: FakePayees;
   /** `POST /createinvoice` and the like, in the order they came. */
   readonly asked: string[] = [];
 
   constructor(nowMs: () => number = Date.now) {
     this.#nowMs = nowMs;
+    this.payees = new FakePayees(nowMs);
     this.start();
   }
 
@@ -192,16 +195,28 @@ export class FakePhoenixd {
   #get(pathname: string, query: URLSearchParams): Response {
     const hash = /^\/payments\/incoming\/([^/]+)$/.exec(pathname)?.[1];
     if (hash !== undefined) return this.#lookUp(hash);
+    const paidOut = /^\/payments\/outgoingbyhash\/([0-9a-f]{64})$/.exec(pathname)?.[1];
+    if (paidOut !== undefined) {
+      const found = this.payees.find(paidOut);
+      return found ? json(found) : text(404, "Not found");
+    }
+    const [from, limit, offset] = [["from", 0], ["limit", 20], ["offset", 0]].map(([name, usual]) => Number(query.get(name as string) ?? usual)) as [number, number, number];
     switch (pathname) {
       case "/getinfo":
         return json({ nodeId: this.nodeId, channels: this.#channels(), chain: this.chain, blockHeight: 800_000, version: this.version });
       case "/getbalance":
-        return json({ balanceSat: this.liquidity.balance, feeCreditSat: this.liquidity.feeCredit });
+        return json({ balanceSat: this.#balanceSat, feeCreditSat: this.liquidity.feeCredit });
       case "/payments/incoming":
-        return json([...this.#payments.values()].filter((one) => (query.get("all") === "true" || one.completedAt !== undefined) && (query.get("externalId") ?? one.externalId) === one.externalId).map((one) => this.#toWire(one)));
+        return json([...this.#payments.values()].reverse().filter((one) => (one.completedAt ?? one.createdAt) >= from && (query.get("all") === "true" || one.completedAt !== undefined) && (query.get("externalId") ?? one.externalId) === one.externalId).slice(offset, offset + limit).map((one) => this.#toWire(one)));
+      case "/payments/outgoing":
+        return json(this.payees.list(from, limit, offset));
       default:
         return text(404, "Unknown endpoint (check api doc)");
     }
+  }
+
+  get #balanceSat(): number {
+    return Math.floor(this.liquidity.balance - this.payees.spentMsat / 1_000);
   }
 
   #channels(): object[] {
@@ -225,10 +240,10 @@ export class FakePhoenixd {
   }
 
   async #post(request: Request, pathname: string): Promise<Response> {
-    // Payments out of it always fail.
-    if (pathname !== "/createinvoice") return json({ type: "payment_failed", reason: "NoRouteToRecipient" });
     if (!/^application\/x-www-form-urlencoded\b/.test(request.headers.get("content-type") ?? "")) return text(415, "");
     const form = new URLSearchParams(await request.text());
+    if (pathname === "/payinvoice") return readInvoice(form.get("invoice") ?? "") ? json(await this.payees.pay(form.get("invoice")!, this.#balanceSat)) : text(400, "Required request parameter invoice is missing or invalid");
+    if (pathname !== "/createinvoice") return json({ type: "payment_failed", reason: "NoRouteToRecipient" });
     for (const name of ["amountSat", "expirySeconds"]) if (form.has(name) && !/^-?\d+$/.test(form.get(name)!)) return text(400, `Request parameter ${name} couldn't be parsed/converted to integer`);
     const description = form.get("description");
     if (description === null) return text(400, "Must provide either a description or descriptionHash");

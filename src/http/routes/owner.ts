@@ -6,6 +6,7 @@ import { maxReconcileDays } from "../../base/limits.ts";
 import type { ReconcileReport } from "../../owner/reconciler.ts";
 import type { Report } from "../../owner/report.ts";
 import type { Discrepancy } from "../../payments/reconcile.ts";
+import type { OwnerPayouts } from "../../owner/payouts.ts";
 import type { OwnerKeys } from "../../owner/keys.ts";
 import type { OwnerSessions } from "../../owner/session.ts";
 import { floorToSat, toJsonNumber } from "../../money/msat.ts";
@@ -13,10 +14,12 @@ import { errorResponse } from "../errors.ts";
 import { parseJsonObject, readText } from "../json-body.ts";
 import { metricsText } from "../metrics.ts";
 import { type Guard, ownerKeyRoutes } from "./owner-keys.ts";
+import { ownerPayoutRoutes, stateToWire } from "./owner-payouts.ts";
 
 export type OwnerParts = {
   sessions: OwnerSessions;
   keys: OwnerKeys;
+  payouts: OwnerPayouts;
   report(): Promise<Report>;
   setPassword(password: string): Promise<void>;
   /** @throws AppError `node_unavailable`, `cannot_reconcile`. */
@@ -46,6 +49,7 @@ export function ownerRoutes(parts: OwnerParts) {
   const guardedOnly: Guard = (request, work) => guarded(request, work);
   return new Elysia()
     .use(ownerKeyRoutes(parts.keys, guardedOnly, headers))
+    .use(ownerPayoutRoutes(parts.payouts, guardedOnly, headers))
     .get("/admin", ({ request, query }) =>
       guarded(request, () => {
         if (sessions.isOpen(sessionToken(request))) return redirect("/admin/api/status");
@@ -128,6 +132,7 @@ function toWire(report: Report) {
     owed_to_payers: amount(report.owedMsat),
     open_invoices: report.openInvoices,
     node: nodeToWire(report.node),
+    payouts: { ...stateToWire(report.payouts.state), open: report.payouts.open },
     ...(report.reconciled && { reconciled: { at: new Date(report.reconciled.atMs).toISOString(), repaired: report.reconciled.repaired, discrepancies: report.reconciled.discrepancies.length } }),
     upstreams: report.upstreams.map((one) => ({
       name: one.name, healthy: one.healthy, models_for_sale: one.modelsForSale, models_without_price: one.modelsWithoutPrice,

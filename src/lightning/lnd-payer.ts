@@ -1,0 +1,76 @@
+/**
+ * Money out through LND, with a macaroon of its own: routerrpc/router.proto and lnrpc/lightning.proto. LND pays a payment hash once, keeps a
+ * payment going when whoever asked is gone, and takes it up again after a restart.
+ */
+import { z } from "zod";
+import { lndPaymentPage, maxPaymentCltvBlocks, nodeCallTimeoutMs, paymentTimeoutSeconds } from "../base/limits.ts";
+import { msat } from "../money/msat.ts";
+import { LndError, type LndRpc } from "./lnd-rpc.ts";
+import { integer } from "./lnd.ts";
+import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
+
+/** Whatever else a version may say is no end. */
+const payment = z.object({
+  payment_hash: z.string(), status: z.string(), payment_preimage: z.string().default(""), fee_msat: integer, value_msat: integer, failure_reason: z.string().default(""), creation_time_ns: integer,
+});
+const paymentPage = z.object({ payments: z.array(payment).default([]), last_index_offset: integer });
+const channelBalance = z.object({ local_balance: z.object({ msat: integer }).optional(), unsettled_local_balance: z.object({ msat: integer }).optional() });
+
+type LndPayment = z.infer<typeof payment>;
+
+export function lndPayer(rpc: LndRpc): Payable {
+  return {
+    holdsMsat: async () => {
+      const { local_balance: local, unsettled_local_balance: leaving } = await rpc.call("ChannelBalance", {}, channelBalance);
+      return msat((local?.msat ?? 0n) + (leaving?.msat ?? 0n));
+    },
+    leastFeeLimitMsat: () => msat(0n),
+    pay: (input, signal) => pay(rpc, input, signal),
+    lookupPayment: (paymentHash) => lookUp(rpc, paymentHash),
+    listPaidOut: (sinceMs) => listPaidOut(rpc, sinceMs),
+  };
+}
+
+async function pay(rpc: LndRpc, { bolt11, feeLimitMsat }: NewPayment, signal: AbortSignal): Promise<PaymentState> {
+  const request = { payment_request: bolt11, fee_limit_msat: String(feeLimitMsat), timeout_seconds: paymentTimeoutSeconds, cltv_limit: maxPaymentCltvBlocks };
+  for await (const told of rpc.stream("SendPaymentV2", request, payment, signal)) {
+    const state = stateOf(told);
+    if (state.state !== "pending") return state;
+  }
+  return { state: "pending" };
+}
+
+/** The stream of one that is under way begins with how it stands. */
+async function lookUp(rpc: LndRpc, paymentHash: string): Promise<PaymentState> {
+  const leaving = new AbortController();
+  const deadline = setTimeout(() => leaving.abort(), nodeCallTimeoutMs);
+  try {
+    for await (const told of rpc.stream("TrackPaymentV2", { payment_hash: Buffer.from(paymentHash, "hex").toString("base64") }, payment, leaving.signal)) return stateOf(told);
+  } catch (error) {
+    if (error instanceof LndError && error.trouble === "not_found") return { state: "unknown" };
+    throw error;
+  } finally {
+    clearTimeout(deadline);
+    leaving.abort();
+  }
+  throw new LndError("unreachable", "The Lightning node says nothing of this payment.");
+}
+
+function stateOf({ status, payment_preimage: preimage, fee_msat: feeMsat, failure_reason: reason }: LndPayment): PaymentState {
+  if (status === "SUCCEEDED") return { state: "succeeded", preimage, feeMsat: msat(feeMsat) };
+  if (status === "FAILED") return { state: "failed", reason: reason.replace("FAILURE_REASON_", "").toLowerCase() || "unknown" };
+  return { state: "pending" };
+}
+
+async function* listPaidOut(rpc: LndRpc, sinceMs: number): AsyncGenerator<PaidOut> {
+  for (let offset = 0n; ; ) {
+    const request = { include_incomplete: true, index_offset: String(offset), max_payments: String(lndPaymentPage), creation_date_start: String(Math.floor(sinceMs / 1000)) };
+    const page = await rpc.call("ListPayments", request, paymentPage);
+    for (const one of page.payments) {
+      const { state } = stateOf(one);
+      if (state === "pending" || state === "succeeded") yield { paymentHash: one.payment_hash, amountMsat: msat(one.value_msat), atMs: Number(one.creation_time_ns / 1_000_000n), state };
+    }
+    if (page.payments.length < lndPaymentPage) return;
+    offset = page.last_index_offset;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Money out through phoenixd, with its full password. It pays while it is asked (`peer.payInvoice` in Api.kt), at a price of its own that no
+ * request can bound, and knows whole sats of what it holds. What is on its way out is no part of its balance.
+ */
+import { z } from "zod";
+import { phoenixdPaymentPage } from "../base/limits.ts";
+import { ceilDivide, ceilToSat, msat, satToMsat, type Msat } from "../money/msat.ts";
+import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
+import { type PhoenixdApi, PhoenixdError } from "./phoenixd-api.ts";
+import { balance } from "./phoenixd.ts";
+
+const sent = z.object({ paymentHash: z.string() });
+/** `sent` has the fees in it, in whole sats; `fees` are msat. */
+const outgoing = z.object({
+  paymentHash: z.string().nullish(), preimage: z.string().nullish(), isPaid: z.boolean(), sent: z.int().nonnegative(), fees: z.int().nonnegative(), completedAt: z.int().nullish(), createdAt: z.int(),
+});
+
+type Outgoing = z.infer<typeof outgoing>;
+
+export function phoenixdPayer(api: PhoenixdApi): Payable {
+  return {
+    holdsMsat: async () => msat(BigInt((await api.get("/getbalance", balance)).balanceSat) * 1000n),
+    leastFeeLimitMsat,
+    pay: (payment, signal) => pay(api, payment, signal),
+    lookupPayment: (paymentHash) => lookUp(api, paymentHash),
+    listPaidOut: (sinceMs) => listPaidOut(api, sinceMs),
+  };
+}
+
+/** 0.4 % and 4 sats (`trampolineFees` in lightning-kmp's NodeParams.kt; phoenix.acinq.co/server/api). */
+function leastFeeLimitMsat(amountMsat: Msat): Msat {
+  return msat(ceilDivide(amountMsat * 4n, 1000n) + 4_000n);
+}
+
+async function pay(api: PhoenixdApi, { bolt11, paymentHash }: NewPayment, signal: AbortSignal): Promise<PaymentState> {
+  try {
+    await api.post("/payinvoice", { invoice: bolt11 }, sent, signal);
+  } catch (error) {
+    if (signal.aborted) return { state: "pending" };
+    if (!(error instanceof PhoenixdError) || error.trouble !== "payment_failed") throw error;
+    // Also said of an invoice that is being paid, or was: what the node keeps of it tells which.
+    const kept = await lookUp(api, paymentHash);
+    return kept.state === "unknown" ? { state: "failed", reason: error.message } : kept;
+  }
+  return lookUp(api, paymentHash);
+}
+
+async function lookUp(api: PhoenixdApi, paymentHash: string): Promise<PaymentState> {
+  try {
+    return stateOf(await api.get(`/payments/outgoingbyhash/${paymentHash}`, outgoing));
+  } catch (error) {
+    if (error instanceof PhoenixdError && error.trouble === "not_found") return { state: "unknown" };
+    throw error;
+  }
+}
+
+function stateOf({ isPaid, preimage, fees, completedAt }: Outgoing): PaymentState {
+  if (isPaid) return { state: "succeeded", preimage: preimage ?? "", feeMsat: msat(BigInt(fees)) };
+  return completedAt == null ? { state: "pending" } : { state: "failed", reason: "phoenixd found no way" };
+}
+
+/** Those that failed are left out by phoenixd; what went on chain has no hash. */
+async function* listPaidOut(api: PhoenixdApi, sinceMs: number): AsyncGenerator<PaidOut> {
+  for (let offset = 0; ; offset += phoenixdPaymentPage) {
+    const page = await api.get(`/payments/outgoing?from=${sinceMs}&limit=${phoenixdPaymentPage}&offset=${offset}`, z.array(outgoing));
+    for (const one of page) {
+      const { state } = stateOf(one);
+      if (one.paymentHash == null || (state !== "pending" && state !== "succeeded")) continue;
+      const amountMsat = satToMsat(ceilToSat(msat(BigInt(Math.max(0, one.sent * 1000 - one.fees)))));
+      yield { paymentHash: one.paymentHash, amountMsat, atMs: one.createdAt, state };
+    }
+    if (page.length < phoenixdPaymentPage) return;
+  }
+}

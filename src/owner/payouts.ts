@@ -1,0 +1,80 @@
+/** The owner's hand on money out: the switch, what is open, the word on what no node knows, and what left while a backup was away. */
+import { AppError } from "../base/errors.ts";
+import type { PaidOut } from "../lightning/node.ts";
+import type { Payout } from "../payments/payout.ts";
+import { findPayoutByHash, listPayouts } from "../payments/payout-commands.ts";
+import type { OwnersDecision, Payouts, PayoutsState } from "../payments/payouts.ts";
+import { confirmRestore, restoreToConfirm, switchPayouts } from "../payments/payout-switch.ts";
+import type { Writer } from "../store/command.ts";
+import type { Reader } from "../store/reader.ts";
+
+/** Payouts of one page of the list. */
+const pageSize = 100;
+/** Clocks of node and house may differ. */
+const beforeCopyMs = 60 * 60 * 1000;
+
+/** `stillOpen`: ours whose end the node does not know. `notKnownHere`: what left since the copy was made, other apps' payments too. */
+export type RestoreReview = { restoredAtMs: number; sinceMs: number; stillOpen: Payout[]; notKnownHere: PaidOut[] };
+
+export class OwnerPayouts {
+  readonly #payouts: Payouts;
+  readonly #writer: Writer;
+  readonly #reader: Reader;
+
+  constructor(parts: { payouts: Payouts; writer: Writer; reader: Reader }) {
+    this.#payouts = parts.payouts;
+    this.#writer = parts.writer;
+    this.#reader = parts.reader;
+  }
+
+  get state(): PayoutsState {
+    return this.#payouts.state;
+  }
+
+  get open(): Payout[] {
+    return this.#payouts.open;
+  }
+
+  /** Newest first, from before `beforeId`. */
+  list(beforeId: string): Payout[] {
+    return listPayouts(this.#reader, beforeId, pageSize);
+  }
+
+  /** Off: nothing more is sent, and what was sent is asked about as before. */
+  async switch(on: boolean): Promise<PayoutsState> {
+    await this.#writer.durable(switchPayouts, { on });
+    return this.state;
+  }
+
+  /** @throws AppError `not_found`, `conflict`, `invalid_request`, `node_unavailable`, `payouts_off`. */
+  decide(id: string, decision: OwnersDecision): Promise<Payout> {
+    return this.#payouts.decide(id, decision);
+  }
+
+  /** Asks the node about each open payout and for all that it paid since. @throws AppError `conflict`, `node_unavailable`, `payouts_off`. */
+  async reviewRestore(): Promise<RestoreReview> {
+    const restoredAtMs = this.#restored();
+    for (const payout of this.#payouts.open) await this.#payouts.ask(payout);
+    const { last } = this.#reader.get<{ last: bigint | null }>("SELECT max(at_ms) AS last FROM transfer WHERE at_ms <= ?", restoredAtMs)!;
+    const sinceMs = Math.max(0, Number(last ?? 0n) - beforeCopyMs);
+    const notKnownHere: PaidOut[] = [];
+    for await (const paid of await this.#payouts.listPaidOut(sinceMs)) if (findPayoutByHash(this.#reader, paid.paymentHash) === undefined) notKnownHere.push(paid);
+    return { restoredAtMs, sinceMs, stillOpen: this.#payouts.open, notKnownHere };
+  }
+
+  /** The owner has seen the review of this restore: payouts may go on. @throws AppError `conflict`. */
+  async confirmRestore(restoredAtMs: number): Promise<PayoutsState> {
+    if (!(await this.#writer.durable(confirmRestore, { restoredAtMs })).ok) throw nothingToConfirm();
+    return this.state;
+  }
+
+  #restored(): number {
+    const restoredAtMs = restoreToConfirm(this.#reader);
+    if (restoredAtMs === undefined) throw nothingToConfirm();
+    return restoredAtMs;
+  }
+}
+
+function nothingToConfirm(): AppError {
+  return new AppError("conflict", "No backup was put back whose payouts wait for your word.");
+}

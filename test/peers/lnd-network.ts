@@ -15,6 +15,8 @@ const channelSats = 4_000_000;
 export type LndPeer = {
   name: string;
   restUrl: string;
+  /** Where other nodes reach it. */
+  address: string;
   folder: string;
   certificatePath: string;
   macaroonPath(name: "admin" | "invoice" | "readonly" | "router"): string;
@@ -111,14 +113,14 @@ async function startPeer(programs: string, folder: string, name: string, chain: 
   await start();
   const peer: LndPeer = {
     name, folder: dir, certificatePath, macaroonPath, lncli, start,
-    restUrl: `https://127.0.0.1:${restPort}`,
+    restUrl: `https://127.0.0.1:${restPort}`, address: `127.0.0.1:${port}`,
     kill: async (signal) => {
       child?.kill(signal);
       await child?.exited;
     },
     signal: (signal) => child?.kill(signal),
   };
-  return Object.assign(peer, { port });
+  return peer;
 }
 
 /** About fifteen seconds once everything is built. */
@@ -150,10 +152,14 @@ export async function startLndNetwork(): Promise<LndNetwork> {
   }
 }
 
+async function connect(from: LndPeer, to: LndPeer): Promise<true | undefined> {
+  const { identity_pubkey: key } = JSON.parse(await to.lncli("getinfo")) as { identity_pubkey: string };
+  return from.lncli("connect", `${key}@${to.address}`).then(() => true as const, (error: unknown) => (String(error).includes("already connected") ? true : undefined));
+}
+
 async function openChannel(from: LndPeer, to: LndPeer, generate: (blocks: number) => Promise<void>): Promise<void> {
   const { identity_pubkey: key } = JSON.parse(await to.lncli("getinfo")) as { identity_pubkey: string };
-  const { port } = to as LndPeer & { port: number };
-  await eventually("the nodes to connect", async () => (await from.lncli("connect", `${key}@127.0.0.1:${port}`).catch((error: unknown) => (String(error).includes("already connected") ? "yes" : undefined))) ?? undefined);
+  await eventually("the nodes to connect", () => connect(from, to));
   // Something on both sides, so that either can pay.
   await eventually("the channel to open", () => from.lncli("openchannel", `--node_key=${key}`, `--local_amt=${channelSats}`, `--push_amt=${channelSats / 4}`));
   await generate(6);
@@ -199,9 +205,13 @@ export async function invoiceOf(peer: LndPeer, sats: number, held: boolean): Pro
 
 const heldPreimages = new Map<string, string>();
 
-/** After a restart the node can be asked long before it can pay. */
-export async function channelsBack(peer: LndPeer): Promise<void> {
-  await eventually("the channel to be back", async () => ((JSON.parse(await peer.lncli("listchannels", "--active_only")) as { channels: unknown[] }).channels.length > 0 ? true : undefined));
+/** After a restart the nodes can be asked long before they can pay each other; by themselves they wait ever longer before they meet again. */
+export async function channelsBack({ seller, payer }: LndNetwork): Promise<void> {
+  await eventually("the channel to be back", async () => {
+    if ((JSON.parse(await seller.lncli("listchannels", "--active_only")) as { channels: unknown[] }).channels.length > 0) return true;
+    await connect(payer, seller);
+    return undefined;
+  });
 }
 
 /** Until the payment for a held invoice is there to be decided upon. */

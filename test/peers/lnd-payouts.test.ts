@@ -136,7 +136,7 @@ describe("a Hearth that pays out with this node", () => {
     expect(await collect(hearth.url, token, { invoice: bolt11, amount_sats: 300 })).toMatchObject({ status: 503, body: { error: { code: "node_unavailable" } } });
     expect(await balance()).toBe(before);
     await net.seller.start();
-    await channelsBack(net.seller);
+    await channelsBack(net);
     const end = await eventually("it is paid", async () => {
       const { status, body } = await collect(hearth.url, token, { invoice: bolt11, amount_sats: 300 });
       return status === 200 ? body : undefined;
@@ -186,7 +186,7 @@ describe("a Hearth that pays out with this node", () => {
       await net.seller.kill("SIGKILL");
       await net.seller.start();
       await asked;
-      await channelsBack(net.seller);
+      await channelsBack(net);
       await expectNothingLost(before, paymentHash);
     }
     expect((await audit()).code).toBe(0);

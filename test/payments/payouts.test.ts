@@ -1,0 +1,427 @@
+/**
+ * Money out, against a whole sandbox node: a payment hash is sent once, and only the node's word on it ends a payout. The cells of the
+ * failure matrix are named `step x fault`; those that need a process of its own are in test/durability/payout-crash.test.ts.
+ */
+import { afterEach, describe, expect, test } from "bun:test";
+import { absentLooks, absentPayoutAfterMs, lastPayoutLookMs, payoutStreamMs, payoutWaitMs } from "../../src/base/limits.ts";
+import { reserveCall, voidCall } from "../../src/charge/commands.ts";
+import { msat } from "../../src/money/msat.ts";
+import { feeLimitOf, maxCollectableSats } from "../../src/payments/payout.ts";
+import { endPayout } from "../../src/payments/payout-commands.ts";
+import { confirmRestore, switchPayouts } from "../../src/payments/payout-switch.ts";
+import { feeLimit, PayoutsHouse as House } from "../support/payouts-house.ts";
+import { stopHouses } from "../support/payments-house.ts";
+
+afterEach(stopHouses);
+
+const sats = (amount: bigint) => msat(amount * 1_000n);
+const lost = () => Promise.reject(new Error("the reply is lost"));
+
+describe("a payout", () => {
+  test("is paid: the account pays amount and the fee really paid, and what the node holds is what the ledger says", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = await house.send(house.intent(account, 400n));
+    expect(payout).toMatchObject({ state: "succeeded", feeMsat: 1_000n, endedBy: "node" });
+    expect(house.spendable(account)).toBe(sats(599n));
+    expect(await house.holds()).toBe(sats(599n));
+    house.expectBooks();
+  });
+
+  test("takes amount and fee limit out of everybody's reach while it is open", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.intent(account, 400n);
+    expect(house.spendable(account)).toBe(msat(1_000_000n - 400_000n - 14_000n));
+    house.expectBooks();
+  });
+
+  test("that fails gives all of it back", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.node.misbehave({ failPayments: 1 });
+    expect(await house.send(house.intent(account, 400n))).toMatchObject({ state: "failed", endedBy: "node" });
+    expect(house.spendable(account)).toBe(sats(1_000n));
+    house.expectBooks();
+  });
+
+  test("whose way costs more than its limit is not paid", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.node.misbehave({ paymentFeeMsat: 14_001 });
+    expect(await house.send(house.intent(account, 400n))).toMatchObject({ state: "failed" });
+    house.node.misbehave({ paymentFeeMsat: 14_000 });
+    expect(await house.send(house.intent(account, 400n))).toMatchObject({ state: "succeeded", feeMsat: 14_000n });
+    expect(house.spendable(account)).toBe(sats(1_000n - 414n));
+  });
+
+  test("of a node that does not keep to the limit costs the house the rest, never the account, and the books still hold what the node holds", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.node.misbehave({ paymentFeeMsat: 20_000 });
+    house.said.pay = (payment, signal) => house.node.payer.pay({ ...payment, feeLimitMsat: msat(1_000_000n) }, signal);
+    expect(await house.send(house.intent(account, 400n))).toMatchObject({ state: "succeeded", feeMsat: 20_000n });
+    expect(house.spendable(account)).toBe(sats(1_000n - 414n));
+    house.expectBooks();
+    expect(await house.holds()).toBe(sats(580n));
+  });
+
+  test("is a success only with a preimage that hashes to the payment hash", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.said = { pay: async () => ({ state: "succeeded", preimage: "00".repeat(32), feeMsat: msat(0n) }), lookupPayment: async () => (house.paid.length === 0 ? { state: "unknown" } : { state: "succeeded", preimage: "not even hex", feeMsat: msat(0n) }) };
+    const payout = await house.send(house.intent(account, 400n));
+    expect(payout.state).toBe("sent");
+    await house.clock.advance(lastPayoutLookMs * 3);
+    expect(house.stateOf(payout)).toBe("sent");
+  });
+
+  test("is refused before anything moves: too poor, a hash that was sent, over a cap", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    expect(house.take(account, 990n)).toEqual({ reason: "insufficient_balance" });
+    const invoice = house.payee(100n);
+    await house.send(house.intent(account, 100n, { invoice }));
+    expect(house.take(account, 100n, { invoice })).toEqual({ reason: "invoice_already_used" });
+    expect(house.take(account, 200n, { caps: { dailyPerAccountMsat: sats(299n) } })).toEqual({ reason: "payout_limit" });
+    expect(house.take(account, 200n, { caps: { dailyMsat: sats(299n) } })).toEqual({ reason: "payout_limit" });
+    expect(house.take(account, 200n, { caps: { dailyMsat: sats(300n), dailyPerAccountMsat: sats(300n) } })).toMatchObject({ id: expect.any(String) });
+    house.expectBooks();
+  });
+
+  test("counts against a cap for 24 hours, and not at all where it was not paid", async () => {
+    const house = new House();
+    const account = await house.accountWith(10_000n);
+    const tight = { caps: { dailyPerAccountMsat: sats(500n) } };
+    house.node.misbehave({ failPayments: 1 });
+    await house.send(house.intent(account, 400n, tight));
+    await house.send(house.intent(account, 400n, tight));
+    expect(house.take(account, 400n, tight)).toEqual({ reason: "payout_limit" });
+    await house.clock.advance(24 * 60 * 60 * 1000);
+    expect(house.take(account, 400n, tight)).toMatchObject({ id: expect.any(String) });
+  });
+
+  test("the most that can be collected fits, and one sat more does not", () => {
+    for (const spendable of [0n, 9_999n, 10_000n, 11_000n, 11_010n, 1_000_000n, 4_599_000n, 123_456_789n]) {
+      const most = maxCollectableSats(msat(spendable), feeLimit);
+      const needs = (amount: bigint) => amount * 1_000n + feeLimitOf(msat(amount * 1_000n), feeLimit);
+      expect(most === 0n || needs(most) <= spendable).toBe(true);
+      expect(needs(most + 1n) > spendable).toBe(true);
+    }
+  });
+});
+
+describe("whether money may leave", () => {
+  test("payout intent x switched off: refused; switched off between intent and sent: given back, and the node was not asked", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    house.writer.run(switchPayouts, { on: false });
+    expect(house.take(account, 100n)).toEqual({ reason: "payouts_off" });
+    await expect(house.send(payout)).rejects.toMatchObject({ code: "payouts_off" });
+    expect([house.stateOf(payout), house.spendable(account), house.paid]).toEqual(["returned", sats(1_000n), []]);
+    house.writer.run(switchPayouts, { on: true });
+    expect((await house.send(house.intent(account, 400n, { invoice: payout }))).state).toBe("succeeded");
+  });
+
+  test("not while the node holds less than is owed and the reserve: the money is back, and the owner is told", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    await house.accountWith(500n);
+    house.said.holdsMsat = async () => sats(1_499n);
+    const payout = house.intent(account, 400n);
+    await expect(house.send(payout)).rejects.toMatchObject({ code: "payouts_off" });
+    expect([house.stateOf(payout), house.payouts.state]).toEqual(["returned", { on: false, why: "insolvent" }]);
+    house.said.holdsMsat = async () => sats(1_500n);
+    expect((await house.send(house.intent(account, 400n))).state).toBe("succeeded");
+    expect(house.payouts.state).toEqual({ on: true });
+  });
+
+  test("the reserve is the owner's own", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.reserveMsat = sats(1n);
+    house.restart();
+    await expect(house.send(house.intent(account, 400n))).rejects.toMatchObject({ code: "payouts_off" });
+  });
+
+  test("after a backup was put back nothing leaves before the owner's word, and an intent of the copy is asked about, not given back", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    // The house that the copy was made of goes on; the copy knows nothing of it.
+    await house.clock.until(house.node.payer.pay(payout, new AbortController().signal));
+    const restoredAtMs = house.clock.nowMs();
+    house.writer.tx.run("INSERT INTO setting (name, value) VALUES ('restored_at_ms', ?)", String(restoredAtMs));
+    house.restart();
+    expect(house.payouts.state).toEqual({ on: false, why: "restored" });
+    expect(house.take(account, 100n)).toEqual({ reason: "payouts_off" });
+    await house.payouts.start();
+    await house.clock.advance(10_000);
+    expect([house.stateOf(payout), house.spendable(account)]).toEqual(["succeeded", sats(599n)]);
+    expect(house.writer.run(confirmRestore, { restoredAtMs: restoredAtMs - 1 })).toEqual({ ok: false });
+    house.writer.run(confirmRestore, { restoredAtMs });
+    expect(house.payouts.state).toEqual({ on: true });
+    house.expectBooks();
+  });
+});
+
+describe("payout intent x", () => {
+  test("duplicate or concurrent: ten at once of an account that affords one", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const taken = Array.from({ length: 10 }, () => house.take(account, 600n));
+    expect(taken.filter((one) => "id" in one)).toHaveLength(1);
+    expect(taken.filter((one) => "reason" in one && one.reason === "insufficient_balance")).toHaveLength(9);
+    house.expectBooks();
+  });
+
+  test("duplicate or concurrent: ten of one invoice at once are one payout", async () => {
+    const house = new House();
+    const [first, second] = [await house.accountWith(1_000n), await house.accountWith(1_000n)];
+    const invoice = house.payee(100n);
+    const taken = Array.from({ length: 10 }, (_, at) => house.take(at % 2 ? first : second, 100n, { invoice }));
+    expect(taken.filter((one) => "id" in one)).toHaveLength(1);
+    house.expectBooks();
+  });
+
+  test("duplicate or concurrent: the same Idempotency-Key is the same payout, with another body it is refused", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const invoice = house.payee(100n);
+    const requestKey = { key: "k", bodyHash: "b" };
+    const payout = house.intent(account, 100n, { invoice, requestKey });
+    expect(house.take(account, 100n, { invoice, requestKey })).toEqual({ ok: true, before: payout.id });
+    expect(house.take(account, 100n, { requestKey: { key: "k", bodyHash: "other" } })).toEqual({ reason: "idempotency_mismatch" });
+    await house.send(payout);
+    expect(house.take(account, 100n, { invoice, requestKey })).toEqual({ ok: true, before: payout.id });
+    expect(house.paid).toEqual([invoice.paymentHash]);
+  });
+
+  test("duplicate or concurrent: a call and a payout never share a sat", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const reserve = { id: "c_1", accountId: account, atMostMsat: sats(500n), atLeastMsat: sats(500n), boot: house.boot, atMs: house.clock.nowMs() };
+    house.writer.run(reserveCall, reserve);
+    expect(house.take(account, 600n)).toEqual({ reason: "insufficient_balance" });
+    house.writer.run(voidCall, { id: "c_1", reason: "test", boot: house.boot, atMs: house.clock.nowMs() });
+    expect(house.take(account, 600n)).toMatchObject({ id: expect.any(String) });
+    expect(house.writer.run(reserveCall, { ...reserve, id: "c_2" })).toMatchObject({ ok: false });
+  });
+
+  test("crash after commit: it was never sent, so it goes back at the start, and the same invoice may be tried again", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    house.restart();
+    await house.payouts.start();
+    expect([house.stateOf(payout), house.spendable(account), house.paid]).toEqual(["returned", sats(1_000n), []]);
+    expect((await house.send(house.intent(account, 400n, { invoice: payout }))).state).toBe("succeeded");
+    house.expectBooks();
+  });
+
+  test("node down: nothing is sent, the money is back before the answer", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.node.misbehave({ down: true });
+    const payout = house.intent(account, 400n);
+    await expect(house.send(payout)).rejects.toMatchObject({ code: "node_unavailable" });
+    expect([house.stateOf(payout), house.spendable(account), house.paid]).toEqual(["returned", sats(1_000n), []]);
+  });
+
+  test("an invoice that another app of the node has paid: not sent, the money is back", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 100n);
+    await house.clock.until(house.node.payer.pay(payout, new AbortController().signal));
+    await expect(house.send(payout)).rejects.toMatchObject({ code: "invoice_already_used" });
+    expect([house.stateOf(payout), house.paid]).toEqual(["returned", []]);
+  });
+});
+
+describe("payout sent x", () => {
+  test("crash after commit, before the node was asked: it stays, for nobody can know, and is never sent again", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    house.writer.tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", payout.id);
+    house.restart();
+    await house.payouts.start();
+    await house.clock.advance(absentPayoutAfterMs);
+    expect([house.stateOf(payout), house.paid]).toEqual(["sent", []]);
+    house.expectBooks();
+  });
+
+  test("the node never had it: failed only an hour after the invoice's expiry, by three looks that lie apart", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    house.writer.tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", payout.id);
+    await house.payouts.start();
+    await house.clock.advance(payout.expiresAtMs - house.clock.nowMs() + absentPayoutAfterMs - 1);
+    expect(house.stateOf(payout)).toBe("sent");
+    await house.clock.advance(lastPayoutLookMs * absentLooks);
+    expect([house.stateOf(payout), house.spendable(account), house.paid]).toEqual(["failed", sats(1_000n), []]);
+    house.expectBooks();
+  });
+
+  test("the node is not in order: its not knowing counts for nothing", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    house.writer.tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", payout.id);
+    house.condition = { kind: "syncing", what: "catching up" };
+    await house.payouts.start();
+    await house.clock.advance(48 * 60 * 60 * 1000);
+    expect(house.stateOf(payout)).toBe("sent");
+    house.condition = { kind: "ready" };
+    await house.clock.advance(lastPayoutLookMs * absentLooks);
+    expect(house.stateOf(payout)).toBe("failed");
+  });
+
+  test("timeout or lost reply: the payment went on, and is found by its hash", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.node.misbehave({ losePayments: 1 });
+    const payout = await house.send(house.intent(account, 400n));
+    expect(payout.state).toBe("sent");
+    await house.clock.advance(5_000);
+    expect([house.stateOf(payout), house.spendable(account), house.paid.length]).toEqual(["succeeded", sats(599n), 1]);
+    house.expectBooks();
+  });
+
+  test("timeout or lost reply: it fails later, and is given back then", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = await house.send(house.intent(account, 400n, { held: true }));
+    expect([payout.state, house.spendable(account)]).toEqual(["sent", msat(586_000n)]);
+    await house.clock.advance(payoutStreamMs * 2);
+    house.node.payer.decide(payout.paymentHash, false);
+    await house.clock.advance(lastPayoutLookMs);
+    expect([house.stateOf(payout), house.spendable(account)]).toEqual(["failed", sats(1_000n)]);
+  });
+
+  test("node down for a day: asked for ever, never given back, never sent again", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.said.pay = lost;
+    const payout = await house.send(house.intent(account, 400n));
+    house.node.misbehave({ down: true });
+    await house.clock.advance(24 * 60 * 60 * 1000);
+    expect([house.stateOf(payout), house.spendable(account), house.paid.length]).toEqual(["sent", msat(586_000n), 1]);
+    // Ever less often: a second, two, four ... ten minutes.
+    expect(house.asked.length).toBeLessThan(160);
+    expect(house.asked.length).toBeGreaterThan(140);
+  });
+
+  test("client gone: it is carried on without the client", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n, { held: true });
+    void house.payouts.send(payout);
+    await house.clock.advance(payoutWaitMs / 2);
+    house.node.payer.decide(payout.paymentHash, true);
+    await house.clock.settle();
+    expect(house.stateOf(payout)).toBe("succeeded");
+  });
+
+  test("Hearth stops in good order meanwhile: it stays sent, and is found at the next start", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = await house.send(house.intent(account, 400n, { held: true }));
+    await house.clock.until(house.payouts.stop());
+    house.node.payer.decide(payout.paymentHash, true);
+    expect(house.stateOf(payout)).toBe("sent");
+    house.restart();
+    await house.payouts.start();
+    await house.clock.advance(2_000);
+    expect(house.stateOf(payout)).toBe("succeeded");
+    house.expectBooks();
+  });
+});
+
+describe("payout result x", () => {
+  test("duplicate or concurrent: told twice and by two, it ends once", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = await house.send(house.intent(account, 400n));
+    if (payout.state !== "succeeded") throw new Error(payout.state);
+    const again = { id: payout.id, by: "node" as const, boot: house.boot, atMs: house.clock.nowMs() };
+    expect(house.writer.run(endPayout, { ...again, end: { state: "succeeded", preimage: payout.preimage, feeMsat: msat(5_000n) } })).toEqual({ ok: true, ended: false });
+    expect(house.writer.run(endPayout, { ...again, end: { state: "failed", reason: "late" } })).toEqual({ ok: true, ended: false });
+    expect(house.writer.run(endPayout, { ...again, end: { state: "returned", reason: "late" } })).toEqual({ ok: true, ended: false });
+    expect(house.spendable(account)).toBe(sats(599n));
+    house.expectBooks();
+  });
+
+  test("an intent cannot fail or succeed, and what was sent cannot be returned", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n, { held: true });
+    const end = { id: payout.id, by: "node" as const, boot: house.boot, atMs: house.clock.nowMs() };
+    expect(house.writer.run(endPayout, { ...end, end: { state: "failed", reason: "x" } })).toEqual({ ok: true, ended: false });
+    await house.send(payout);
+    expect(house.writer.run(endPayout, { ...end, end: { state: "returned", reason: "x" } })).toEqual({ ok: true, ended: false });
+    expect(house.stateOf(payout)).toBe("sent");
+  });
+
+  test("crash before commit: the node is asked again at the start, and the payout ends once", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.said.pay = async (payment, signal) => (await house.node.payer.pay(payment, signal), lost());
+    const payout = await house.send(house.intent(account, 400n));
+    house.restart();
+    await house.payouts.start();
+    await house.clock.advance(1_000);
+    expect([house.stateOf(payout), house.spendable(account), house.paid.length]).toEqual(["succeeded", sats(599n), 1]);
+  });
+});
+
+describe("the owner's word", () => {
+  async function unknown(house: House) {
+    const account = await house.accountWith(1_000n);
+    house.said.pay = lost;
+    return { account, payout: await house.send(house.intent(account, 400n)) };
+  }
+
+  test("ends what the node does not know: not paid, and it goes back", async () => {
+    const house = new House();
+    const { account, payout } = await unknown(house);
+    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "failed", endedBy: "owner" });
+    expect(house.spendable(account)).toBe(sats(1_000n));
+    house.expectBooks();
+  });
+
+  test("paid, only with the preimage", async () => {
+    const house = new House();
+    const { account, payout } = await unknown(house);
+    const wrong = house.payouts.decide(payout.id, { paid: true, preimage: "00".repeat(32), feeMsat: msat(0n) });
+    await expect(house.clock.until(wrong)).rejects.toMatchObject({ code: "invalid_request", param: "preimage" });
+    const { preimage } = (await house.node.payer.pay(payout, new AbortController().signal)) as { preimage: string };
+    house.said.lookupPayment = async () => ({ state: "unknown" });
+    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: true, preimage, feeMsat: msat(2_000n) }))).toMatchObject({ state: "succeeded", endedBy: "owner", feeMsat: 2_000n });
+    expect(house.spendable(account)).toBe(sats(598n));
+    house.expectBooks();
+  });
+
+  test("counts less than the node's: it is asked first", async () => {
+    const house = new House();
+    const { account, payout } = await unknown(house);
+    await house.node.payer.pay(payout, new AbortController().signal);
+    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "succeeded", endedBy: "node" });
+    expect(house.spendable(account)).toBe(sats(599n));
+  });
+
+  test("is not taken on what is on its way, on what has ended, or while the node cannot be asked", async () => {
+    const house = new House();
+    const account = await house.accountWith(2_000n);
+    const held = await house.send(house.intent(account, 400n, { held: true }));
+    await expect(house.clock.until(house.payouts.decide(held.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
+    const done = await house.send(house.intent(account, 400n));
+    await expect(house.clock.until(house.payouts.decide(done.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
+    await expect(house.clock.until(house.payouts.decide("po_none", { paid: false }))).rejects.toMatchObject({ code: "not_found" });
+    house.node.misbehave({ down: true });
+    await expect(house.clock.until(house.payouts.decide(held.id, { paid: false }))).rejects.toMatchObject({ code: "node_unavailable" });
+    expect(house.stateOf(held)).toBe("sent");
+  });
+});

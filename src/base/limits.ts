@@ -99,6 +99,8 @@ export const absentLookGapMs = 60_000;
 /** How long the node may look for a way, and how many blocks a payment may be under way. */
 export const paymentTimeoutSeconds = 60;
 export const maxPaymentCltvBlocks = 1_008;
+/** A payment that the node still calls on its way after all the blocks it may take, and a day: the owner may decide then. */
+export const stuckPayoutAfterMs = (maxPaymentCltvBlocks * 10 * 60 + 86_400) * 1000;
 /** An invoice to pay: time enough to send it, and not kept for a day that nobody remembers. */
 export const minPayoutExpiryMs = 60_000;
 export const maxPayoutExpiryMs = 24 * 60 * 60 * 1000;

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { payoutStreamMs, payoutWaitMs } from "../base/limits.ts";
+import { payoutStreamMs, payoutWaitMs, stuckPayoutAfterMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import { owedMsat } from "../ledger/owed.ts";
 import type { NodeCondition, Payable, PaymentState } from "../lightning/node.ts";
@@ -179,7 +179,9 @@ export class Payouts {
     if (isEnded(payout) || payout.state === "intent") throw new AppError("conflict", `This payout is ${payout.state}; there is nothing to decide.`);
     if (decision.paid && !opens(decision.preimage, payout.paymentHash)) throw new AppError("invalid_request", "This preimage does not belong to the payout's payment hash; only the right one proves that it was paid.", { param: "preimage" });
     const said = await this.ask(payout);
-    if (said.state === "pending") throw new AppError("conflict", "The node says that this payment is on its way; it cannot be decided before the node gives it up.");
+    // An LND that was killed may call a payment in flight for ever; one that really is can still arrive for as long as its blocks last.
+    if (said.state === "pending" && this.#clock.nowMs() < payout.createdAtMs + stuckPayoutAfterMs)
+      throw new AppError("conflict", `The node says that this payment is on its way; before ${new Date(payout.createdAtMs + stuckPayoutAfterMs).toISOString()} only the node can give it up.`);
     const end: PayoutEnd = decision.paid
       ? { state: "succeeded", preimage: decision.preimage.toLowerCase(), feeMsat: decision.feeMsat }
       : { state: "failed", reason: "The owner says that it was not paid." };

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { startSandboxModel, type SandboxModel } from "../../src/upstream/sandbox-model.ts";
 import { noShimHere } from "../support/build-shim.ts";
 import { ask, askForBill, balanceOf, type Bill, hello, pay, readLedger, type RunningHearth, runHearth, startHearth, steepPrices } from "../support/hearth.ts";
+import { firstLife } from "../support/first-life.ts";
 import { type Kill, sweepKills } from "../support/kill-sweep.ts";
 
 if (noShimHere) console.warn(noShimHere);
@@ -13,8 +14,6 @@ if (noShimHere) console.warn(noShimHere);
 const config = `${steepPrices}[limits]\ndefault_output_tokens = 1024\n`;
 /** 6 tokens in, 33 out. */
 const callMsat = 6 * 1_000 + 33 * 3_000;
-/** How a process ends that was killed, by its exit code. */
-const killedCode = 128 + 9;
 const budgetMs = 280_000;
 
 let model: SandboxModel;
@@ -45,26 +44,6 @@ async function goOn(url: string, client: Client): Promise<number> {
   if (client.answered < 1) await call(url, client, false);
   if (client.answered < 2) await call(url, client, true);
   return (await balanceOf(url, credentialOf(client))).balance_msat;
-}
-
-/** The first life: ends by the kill, or by itself when there was no write left to die at. */
-async function firstLife(dataDir: string, env: Record<string, string>, client: Client): Promise<{ killed: boolean }> {
-  let hearth: RunningHearth;
-  try {
-    hearth = await start(dataDir, env);
-  } catch (error) {
-    if (String(error).includes(`Hearth ended with ${killedCode}`)) return { killed: true };
-    throw error;
-  }
-  try {
-    await goOn(hearth.url, client);
-  } catch (error) {
-    const died = await Promise.race([hearth.exited, Bun.sleep(2_000)]);
-    if (died === killedCode) return { killed: true };
-    hearth.kill("SIGKILL");
-    throw error;
-  }
-  return { killed: (await hearth.stop()) === killedCode };
 }
 
 /** What must be true of the books, whatever happened: one credit, and no charge for what was not sent. */
@@ -104,7 +83,7 @@ describe.skipIf(noShimHere !== undefined)("kill -9 at each write of the program"
       when: "before" satisfies Kill["when"],
       act: async ({ directory, env }) => {
         const client: Client = { bill: undefined, preimage: undefined, sent: 0, answered: 0 };
-        const { killed } = await firstLife(directory, env, client);
+        const { killed } = await firstLife(() => start(directory, env), (url) => goOn(url, client));
         const where = client.answered === 2 ? "stopping" : client.answered === 1 ? "answered" : client.preimage ? "paid" : client.bill ? "billed" : "started";
         reached[where]++;
         return { killed, seen: client };

@@ -3,7 +3,7 @@
  * failure matrix are named `step x fault`; those that need a process of its own are in test/durability/payout-crash.test.ts.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { absentLooks, absentPayoutAfterMs, lastPayoutLookMs, payoutStreamMs, payoutWaitMs } from "../../src/base/limits.ts";
+import { absentLooks, absentPayoutAfterMs, lastPayoutLookMs, payoutStreamMs, payoutWaitMs, stuckPayoutAfterMs } from "../../src/base/limits.ts";
 import { reserveCall, voidCall } from "../../src/charge/commands.ts";
 import { msat } from "../../src/money/msat.ts";
 import { feeLimitOf, maxCollectableSats } from "../../src/payments/payout.ts";
@@ -402,6 +402,17 @@ describe("the owner's word", () => {
     expect(await house.clock.until(house.payouts.decide(payout.id, { paid: true, preimage, feeMsat: msat(2_000n) }))).toMatchObject({ state: "succeeded", endedBy: "owner", feeMsat: 2_000n });
     expect(house.spendable(account)).toBe(sats(598n));
     house.expectBooks();
+  });
+
+  test("counts on what the node calls on its way only after all the blocks that it may take", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = await house.send(house.intent(account, 400n, { held: true }));
+    await house.clock.advance(stuckPayoutAfterMs - 60_000);
+    await expect(house.clock.until(house.payouts.decide(payout.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
+    await house.clock.advance(60_000);
+    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "failed", endedBy: "owner" });
+    expect(house.spendable(account)).toBe(sats(1_000n));
   });
 
   test("counts less than the node's: it is asked first", async () => {

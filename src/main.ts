@@ -201,7 +201,7 @@ function openOwnersDoor(config: Config, { writer, reader, nodeHealth }: Books, {
       storage: () => ({ full: writer.full, queued: writer.queued }),
     });
   const keys = new OwnerKeys({ reader, writer, clock, tokenKey });
-  const app = ownerApp({ sessions, keys, payouts: new OwnerPayouts({ payouts, writer, reader }), report, reconcile: (days) => reconciler.run(days), setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
+  const app = ownerApp({ sessions, keys, payouts: new OwnerPayouts({ payouts, writer, reader, random }), report, reconcile: (days) => reconciler.run(days), setPassword: (password) => setPassword(writer, password), newRequestId: () => newId("r", clock.nowMs(), random) });
   return { sessions, door: openDoor(app, loopback, config.owner_port, "HEARTH_OWNER_PORT") };
 }
 

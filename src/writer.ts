@@ -7,7 +7,7 @@ import { postCall, reserveCall, reserveSingleUse, reserveTrial, voidCall } from 
 import { startBoot } from "./ledger/boot.ts";
 import { setPasswordHash } from "./owner/password.ts";
 import { creditInvoice, forgetInvoice, openInvoice } from "./payments/commands.ts";
-import { endPayout, sendPayout, startPayouts } from "./payments/payout-commands.ts";
+import { bookPayout, endPayout, sendPayout, startPayouts } from "./payments/payout-commands.ts";
 import { confirmRestore, switchPayouts } from "./payments/payout-switch.ts";
 import { bindNode } from "./payments/node-identity.ts";
 import { runWriterThread } from "./store/writer-thread.ts";
@@ -15,7 +15,7 @@ import { runWriterThread } from "./store/writer-thread.ts";
 const commands = [
   startBoot, bindNode, setPasswordHash,
   openInvoice, creditInvoice, forgetInvoice,
-  takePayout, sendPayout, endPayout, startPayouts, switchPayouts, confirmRestore,
+  takePayout, sendPayout, endPayout, bookPayout, startPayouts, switchPayouts, confirmRestore,
   claimPayment, rotateKey, revokeKey, takeRequestKey,
   reserveCall, reserveSingleUse, reserveTrial, voidCall, postCall,
 ];

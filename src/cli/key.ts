@@ -1,7 +1,7 @@
 /** `hearth key ...`: the owner's hand on tokens. Speaks to the Hearth that runs, through the owner's door. */
 import { askOwnersDoor, type OwnersDoor } from "./owners-door.ts";
 
-type KeyBody = { token?: string; payment_hash: string; state: string; generation: number; created_at: string; balance: { sats: number } };
+type KeyBody = { token?: string; account_id: string; payment_hash: string; state: string; generation: number; created_at: string; balance: { sats: number } };
 
 const usage = `hearth key list                        tokens with their balances
 hearth key show TOKEN|PAYMENT_HASH     the token again, for a buyer who has lost it
@@ -36,5 +36,5 @@ async function list(ask: (path: string) => Promise<unknown>, print: (line: strin
 }
 
 function line(key: KeyBody): string {
-  return `${key.payment_hash}  ${key.state.padEnd(7)}  ${String(key.balance.sats).padStart(10)} sats  since ${key.created_at.slice(0, 10)}`;
+  return `${key.payment_hash}  ${key.state.padEnd(7)}  ${String(key.balance.sats).padStart(10)} sats  since ${key.created_at.slice(0, 10)}  ${key.account_id}`;
 }

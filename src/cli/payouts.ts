@@ -11,6 +11,7 @@ hearth payouts off | on                  whether anything may leave
 hearth payouts unpaid ID                 your word on one whose end the node does not know: it was not paid, and goes back
 hearth payouts paid ID PREIMAGE          it was paid; the preimage proves it
 hearth payouts restored                  after a backup was put back: what left meanwhile
+hearth payouts book PAYMENT_HASH ACCOUNT one of those was a payout of this account (accounts: hearth key list)
 hearth payouts confirm RESTORED_AT       you have seen that list; payouts go on`;
 
 /** What `why` means to an owner, and what to do. */
@@ -26,7 +27,7 @@ export async function payoutsCommand(args: readonly string[], door: OwnersDoor, 
   const [verb = "", first, second, ...rest] = args;
   const ask = (path: string, body?: object) => askOwnersDoor(door, `/payouts${path}`, body);
   const given = [first, second].filter((one) => one !== undefined).length;
-  const wanted: Record<string, number> = { list: 0, on: 0, off: 0, unpaid: 1, paid: 2, restored: 0, confirm: 1 };
+  const wanted: Record<string, number> = { list: 0, on: 0, off: 0, unpaid: 1, paid: 2, restored: 0, book: 2, confirm: 1 };
   if (rest.length > 0 || wanted[verb] !== given) {
     print(usage);
     return 2;
@@ -40,6 +41,9 @@ export async function payoutsCommand(args: readonly string[], door: OwnersDoor, 
       return 0;
     case "restored":
       return review((await ask("/restored")) as Review, print);
+    case "book":
+      print(line((await ask("/book", { payment_hash: first, account_id: second })) as Line));
+      return 0;
     case "confirm":
       print(stateText((await ask("/restored", { restored_at: asTime(first!) })) as State));
       return 0;

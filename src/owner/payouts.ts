@@ -1,5 +1,7 @@
 /** The owner's hand on money out: the switch, what is open, the word on what no node knows, and what left while a backup was away. */
+import type { Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
+import { newId } from "../base/ids.ts";
 import type { PaidOut } from "../lightning/node.ts";
 import type { Payout } from "../payments/payout.ts";
 import { findPayoutByHash, listPayouts } from "../payments/payout-commands.ts";
@@ -20,8 +22,10 @@ export class OwnerPayouts {
   readonly #payouts: Payouts;
   readonly #writer: Writer;
   readonly #reader: Reader;
+  readonly #random: Random;
 
-  constructor(parts: { payouts: Payouts; writer: Writer; reader: Reader }) {
+  constructor(parts: { payouts: Payouts; writer: Writer; reader: Reader; random: Random }) {
+    this.#random = parts.random;
     this.#payouts = parts.payouts;
     this.#writer = parts.writer;
     this.#reader = parts.reader;
@@ -60,6 +64,17 @@ export class OwnerPayouts {
     const notKnownHere: PaidOut[] = [];
     for await (const paid of await this.#payouts.listPaidOut(sinceMs)) if (findPayoutByHash(this.#reader, paid.paymentHash) === undefined) notKnownHere.push(paid);
     return { restoredAtMs, sinceMs, stillOpen: this.#payouts.open, notKnownHere };
+  }
+
+  /** One of those that the review lists, as a payout of this account. @throws AppError `not_found`, `conflict`, `node_unavailable`, `payouts_off`. */
+  async book(paymentHash: string, accountId: string): Promise<Payout> {
+    const paid = await this.#findPaidOut(paymentHash);
+    return this.#payouts.book(newId("po", paid.atMs, this.#random), paid, accountId);
+  }
+
+  async #findPaidOut(paymentHash: string): Promise<PaidOut> {
+    for await (const paid of await this.#payouts.listPaidOut(0)) if (paid.paymentHash === paymentHash) return paid;
+    throw new AppError("not_found", "The node has paid nothing with this payment hash.");
   }
 
   /** The owner has seen the review of this restore: payouts may go on. @throws AppError `conflict`. */

@@ -1,7 +1,7 @@
 /** The writes of money out. What moves the money and what says why are one command each. */
 import { type Msat, minMsat, msat } from "../money/msat.ts";
 import { nodeAccount, routingFeesAccount, spendable } from "../ledger/account.ts";
-import { getAccount, move, openAccount } from "../ledger/transfers.ts";
+import { findAccount, getAccount, move, openAccount } from "../ledger/transfers.ts";
 import { command, type Tx } from "../store/command.ts";
 import { type EndedBy, isEnded, type OpenPayout, type Payout, payoutAccount, type PayoutEnd, type PayoutRow, toPayout } from "./payout.ts";
 import { isPayoutSwitchOn, restoreToConfirm } from "./payout-switch.ts";
@@ -58,20 +58,24 @@ const dayMs = 86_400_000;
 
 /** Moves amount and fee limit out of everybody's reach. Part of the command of whoever may ask for it. */
 export function openPayout(tx: Tx, { caps, boot, ...payout }: OpenPayoutInput): OpenPayoutOutcome {
-  const { id, accountId, amountMsat, feeLimitMsat, createdAtMs } = payout;
+  const { accountId, amountMsat, feeLimitMsat, createdAtMs } = payout;
   if (!isPayoutSwitchOn(tx) || restoreToConfirm(tx) !== undefined) return { ok: false, reason: "payouts_off" };
   if (findPayoutByHash(tx, payout.paymentHash) !== undefined) return { ok: false, reason: "invoice_already_used" };
   const leftMsat = minBigint(caps.dailyMsat - paidSince(tx, createdAtMs - dayMs), caps.dailyPerAccountMsat - paidSince(tx, createdAtMs - dayMs, accountId));
   if (amountMsat > leftMsat) return { ok: false, reason: "payout_limit", leftMsat: msat(leftMsat > 0n ? leftMsat : 0n) };
   const spendableMsat = spendable(getAccount(tx, accountId));
   if (amountMsat + feeLimitMsat > spendableMsat) return { ok: false, reason: "insufficient_balance", spendableMsat };
+  setAside(tx, { ...payout, state: "intent" }, boot);
+  return { ok: true };
+}
+
+function setAside(tx: Tx, { id, accountId, amountMsat, feeLimitMsat, createdAtMs, ...payout }: OpenPayout, boot: bigint): void {
   openAccount(tx, { id: payoutAccount(id), kind: "payout", atMs: createdAtMs });
   move(tx, { id: payoutAccount(id), debit: accountId, credit: payoutAccount(id), amountMsat: msat(amountMsat + feeLimitMsat), code: "payout", boot, atMs: createdAtMs });
   tx.run(
     `INSERT INTO payout (id, account_id, payment_hash, bolt11, amount_msat, fee_limit_msat, state, expires_at_ms, created_at_ms)
-     VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, ?)`,
-    id, accountId, payout.paymentHash, payout.bolt11, amountMsat, feeLimitMsat, payout.expiresAtMs, createdAtMs);
-  return { ok: true };
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    id, accountId, payout.paymentHash, payout.bolt11, amountMsat, feeLimitMsat, payout.state, payout.expiresAtMs, createdAtMs);
 }
 
 function minBigint(a: bigint, b: bigint): bigint {
@@ -87,17 +91,35 @@ export const sendPayout = command("payments.sendPayout", (tx, { id }: { id: stri
 export type EndPayoutInput = { id: string; end: PayoutEnd; by: EndedBy; boot: bigint; atMs: number };
 
 /** A payout ends once, however often and by whomever its end was noticed. `ended: false`: it had ended before, or cannot end so. */
-export const endPayout = command("payments.endPayout", (tx, input: EndPayoutInput): { ok: true; ended: boolean } => {
+export const endPayout = command("payments.endPayout", (tx, input: EndPayoutInput): { ok: true; ended: boolean } => ({ ok: true, ended: end(tx, input) }));
+
+function end(tx: Tx, input: EndPayoutInput): boolean {
   const payout = findPayout(tx, input.id);
   const from = input.end.state === "returned" ? "intent" : "sent";
-  if (payout === undefined || isEnded(payout) || payout.state !== from) return { ok: true, ended: false };
+  if (payout === undefined || isEnded(payout) || payout.state !== from) return false;
   const { end, by, atMs } = input;
   const succeeded = end.state === "succeeded" ? end : undefined;
   if (succeeded) payOut(tx, payout, succeeded.feeMsat, input);
   else giveBack(tx, payout, msat(payout.amountMsat + payout.feeLimitMsat), input);
   tx.run("UPDATE payout SET state = ?, ended_at_ms = ?, ended_by = ?, preimage = ?, fee_msat = ?, reason = ? WHERE id = ?",
     end.state, atMs, by, succeeded?.preimage ?? null, succeeded?.feeMsat ?? null, end.state === "succeeded" ? null : end.reason, payout.id);
-  return { ok: true, ended: true };
+  return true;
+}
+
+export type BookPayoutInput = { id: string; accountId: string; paymentHash: string; amountMsat: Msat; feeMsat: Msat; preimage: string; boot: bigint; atMs: number };
+
+export type BookPayoutOutcome = { ok: true } | { ok: false; reason: "known" | "no_account" } | { ok: false; reason: "insufficient_balance"; spendableMsat: Msat };
+
+/** The owner's word that a payment which the node has made, and this ledger does not know, was a payout of this account. */
+export const bookPayout = command("payments.bookPayout", (tx, input: BookPayoutInput): BookPayoutOutcome => {
+  const { id, accountId, paymentHash, amountMsat, feeMsat, preimage, boot, atMs } = input;
+  if (findPayoutByHash(tx, paymentHash) !== undefined) return { ok: false, reason: "known" };
+  const account = findAccount(tx, accountId);
+  if (account?.kind !== "buyer") return { ok: false, reason: "no_account" };
+  if (spendable(account) < amountMsat + feeMsat) return { ok: false, reason: "insufficient_balance", spendableMsat: spendable(account) };
+  setAside(tx, { id, accountId, paymentHash, bolt11: "", amountMsat, feeLimitMsat: feeMsat, expiresAtMs: atMs, createdAtMs: atMs, state: "sent" }, boot);
+  end(tx, { id, end: { state: "succeeded", preimage, feeMsat }, by: "owner", boot, atMs });
+  return { ok: true };
 });
 
 function payOut(tx: Tx, payout: OpenPayout, feeMsat: Msat, { boot, atMs }: EndPayoutInput): void {

@@ -7,13 +7,13 @@ import { AppError } from "../base/errors.ts";
 import { payoutStreamMs, payoutWaitMs, stuckPayoutAfterMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import { owedMsat } from "../ledger/owed.ts";
-import type { NodeCondition, Payable, PaymentState } from "../lightning/node.ts";
+import type { NodeCondition, PaidOut, Payable, PaymentState } from "../lightning/node.ts";
 import { opens } from "../lightning/preimage.ts";
 import type { Msat } from "../money/msat.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 import { type EndedBy, isEnded, type OpenPayout, type Payout, type PayoutEnd } from "./payout.ts";
-import { endPayout, findPayout, listOpenPayouts, sendPayout, startPayouts } from "./payout-commands.ts";
+import { bookPayout, type BookPayoutOutcome, endPayout, findPayout, listOpenPayouts, sendPayout, startPayouts } from "./payout-commands.ts";
 import { isPayoutSwitchOn, restoreToConfirm } from "./payout-switch.ts";
 import { PayoutTracker } from "./payout-tracker.ts";
 
@@ -157,8 +157,21 @@ export class Payouts {
   }
 
   /** What the node has paid out or is paying, which the owner is shown after a backup was put back. */
-  async listPaidOut(sinceMs: number): Promise<AsyncIterable<{ paymentHash: string; amountMsat: Msat; atMs: number; state: "pending" | "succeeded" }>> {
+  async listPaidOut(sinceMs: number): Promise<AsyncIterable<PaidOut>> {
     return (await this.#node.payer()).listPaidOut(sinceMs);
+  }
+
+  /**
+   * Books what the node has paid, and this ledger does not know, as a payout of this account.
+   * @throws AppError `not_found`, `conflict`, `node_unavailable`, `payouts_off`.
+   */
+  async book(id: string, { paymentHash, amountMsat }: Pick<PaidOut, "paymentHash" | "amountMsat">, accountId: string): Promise<Payout> {
+    const said = await (await this.#node.payer()).lookupPayment(paymentHash);
+    if (said.state !== "succeeded") throw new AppError("conflict", `The node says that this payment is ${said.state}; only one that has succeeded can be booked.`);
+    const booked = await this.#writer.durable(bookPayout, { id, accountId, paymentHash, amountMsat, feeMsat: said.feeMsat, preimage: said.preimage, boot: this.#boot, atMs: this.#clock.nowMs() });
+    if (!booked.ok) throw notBooked(booked);
+    log.info("payout.booked", { payout: id, account: accountId, amount_msat: amountMsat });
+    return this.find(id)!;
   }
 
   /** Asks now; answers whether that ended it. @throws AppError `node_unavailable`, `payouts_off`. */
@@ -198,6 +211,17 @@ function endBy({ id, paymentHash }: OpenPayout, said: PaymentState): PayoutEnd |
   if (opens(said.preimage, paymentHash)) return { state: "succeeded", preimage: said.preimage, feeMsat: said.feeMsat };
   log.error("payout.wrong_preimage", { payout: id, payment_hash: paymentHash });
   return undefined;
+}
+
+function notBooked(refused: Extract<BookPayoutOutcome, { ok: false }>): AppError {
+  switch (refused.reason) {
+    case "known":
+      return new AppError("conflict", "This payment is a payout of this ledger already.");
+    case "no_account":
+      return new AppError("not_found", "No payer has this account; hearth key list and GET /admin/api/keys name them.");
+    case "insufficient_balance":
+      return new AppError("conflict", `This account holds ${refused.spendableMsat} msat, less than was paid out and its fee.`);
+  }
 }
 
 export function payoutsOff(): AppError {

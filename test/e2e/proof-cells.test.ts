@@ -1,13 +1,14 @@
 /**
- * The table of money section 4, cell by cell: what each proof opens of the quoted request, other calls, the claim and the
- * balance. Payouts and member keys are not there yet, so neither is their column nor their row.
+ * The table of money section 4, cell by cell: what each proof opens of the quoted request, other calls, the claim, the
+ * balance and the collection. Member keys are not there yet, and so is their row.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { hmacSha256 } from "../../src/base/bytes.ts";
 import { type SandboxModel, startSandboxModel } from "../../src/upstream/sandbox-model.ts";
 import {
-  ask, askForBill, balanceOf, type Bill, buyToken, type ChatBody, claim, endHearth, hello, orderTopup, pay, type RunningHearth, startHearth, steepPrices, type TopupBill,
+  ask, askForBill, balanceOf, type Bill, buyToken, type ChatBody, claim, endHearth, hello, orderTopup, pay, type RunningHearth, runHearth, startHearth, steepPrices, type TopupBill,
 } from "../support/hearth.ts";
+import { collect, orderOf, payeesInvoice } from "../support/collecting.ts";
 
 /** `hello` takes 6 tokens in and 33 out. */
 const helloMsat = 6 * 1_000 + 33 * 3_000;
@@ -93,10 +94,11 @@ type Row = {
   others: "served" | Refusal;
   claim: "token" | Refusal;
   balance: "shown" | Refusal;
+  collect: "paid" | Refusal;
 };
 
-const once = { quoted: "once", others: [402, "payment_required"], balance: [401, "no_account"] } as const;
-const everything = { quoted: "always", others: "served", claim: "token", balance: "shown" } as const;
+const once = { quoted: "once", others: [402, "payment_required"], balance: [401, "no_account"], collect: [401, "no_account"] } as const;
+const everything = { quoted: "always", others: "served", claim: "token", balance: "shown", collect: "paid" } as const;
 const notHere: Refusal = [400, "invalid_payment"];
 
 const rows: Row[] = [
@@ -105,21 +107,21 @@ const rows: Row[] = [
     const { bill, preimage } = await bought();
     return by(payment(bill.quote_id, preimage));
   } },
-  { proof: "macaroon alone, once settled", hold: async () => by((await bought()).full.split(":")[0]!), ...everything },
+  { proof: "macaroon alone, once settled", hold: async () => by((await bought()).full.split(":")[0]!), ...everything, collect: [403, "claim_first"] },
   { proof: "preimage alone, in a header", hold: async () => by(`Payment method="lightning", preimage="${(await bought()).preimage}"`), ...once, claim: notHere },
   { proof: "payment hash alone", hold: async () => ({ headers: { "X-Payment-Hash": (await bought()).bill.payment_hash } }), ...once, claim: notHere },
   { proof: "payment hash alone, as a credential", hold: async () => by(`L402 ${(await bought()).bill.payment_hash}`), ...once, claim: notHere },
   {
     proof: "narrowed macaroon and preimage", hold: async () => by(narrow((await bought()).full, "llm_models=sandbox")),
-    quoted: "always", others: [403, "narrowed_credential"], claim: [403, "narrowed_credential"], balance: [403, "narrowed_credential"],
+    quoted: "always", others: [403, "narrowed_credential"], claim: [403, "narrowed_credential"], balance: [403, "narrowed_credential"], collect: [403, "narrowed_credential"],
   },
   {
     proof: "narrowed macaroon alone", hold: async () => by(narrow((await bought()).full.split(":")[0]!, "llm_models=sandbox")),
-    quoted: "always", others: [403, "narrowed_credential"], claim: [403, "narrowed_credential"], balance: [403, "narrowed_credential"],
+    quoted: "always", others: [403, "narrowed_credential"], claim: [403, "narrowed_credential"], balance: [403, "narrowed_credential"], collect: [403, "narrowed_credential"],
   },
 ];
 
-for (const { proof, hold, quoted, others, claim: claiming, balance } of rows) {
+for (const { proof, hold, quoted, others, claim: claiming, balance, collect: collecting } of rows) {
   describe(proof, () => {
     test(`the quoted request: ${quoted}`, async () => {
       const { headers } = await hold();
@@ -149,6 +151,15 @@ for (const { proof, hold, quoted, others, claim: claiming, balance } of rows) {
       expect((await balanceOf(hearth.url, `Bearer ${token}`)).balance_msat).toBe(balance_msat - helloMsat);
     });
 
+    test(`collect: ${collecting}`, async () => {
+      const { headers } = await hold();
+      const { invoice } = await payeesInvoice(hearth.url, 200);
+      const answer = await fetch(`${hearth.url}/api/v1/collect`, { method: "POST", headers, body: JSON.stringify({ invoice, amount_sats: 200 }) });
+      if (collecting !== "paid") return expectRefused(answer, collecting);
+      expect([answer.status, await answer.json()]).toEqual([200, expect.objectContaining({ status: "paid", amount_sats: 200 })]);
+      expect(await (await get("/balance", headers)).json()).toMatchObject({ balance_msat: quotedMsat - 200_000 - 1_000 });
+    });
+
     test(`balance: ${balance}`, async () => {
       const { headers } = await hold();
       for (const path of ["/balance", "/key"]) {
@@ -172,6 +183,14 @@ describe("abl_ token", () => {
     const answer = await claim(hearth.url, { preimage }, { "X-Token": token });
     expect([answer.status, await answer.json()]).toEqual([200, { balance_sats: 20_000, balance_msat: 20_000_000, credited_sats: 10_000 }]);
     await expectRefused(await claim(hearth.url, {}, { "X-Token": token }), notHere);
+  });
+
+  test("collect: paid, and not after the owner has revoked it", async () => {
+    const token = await buyToken(hearth.url, 10_000);
+    const collectTo = async () => collect(hearth.url, token, orderOf(await payeesInvoice(hearth.url, 200)));
+    expect(await collectTo()).toMatchObject({ status: 200 });
+    expect((await runHearth(["key", "revoke", token], { HEARTH_DATA_DIR: hearth.dataDir, HEARTH_OWNER_PORT: new URL(hearth.ownerUrl).port })).code).toBe(0);
+    expect(await collectTo()).toMatchObject({ status: 401, body: { error: { code: "invalid_token" } } });
   });
 
   test("balance: shown", async () => {
@@ -244,7 +263,9 @@ describe("trial", () => {
     await expectServed(await call(hello, { "X-Forwarded-For": "203.0.113.8" }));
   });
 
-  test("claim and balance: no", async () => {
+  test("claim, balance and collection: no", async () => {
+    const body = JSON.stringify(orderOf(await payeesInvoice(hearth.url, 200)));
+    await expectRefused(await fetch(`${hearth.url}/api/v1/collect`, { method: "POST", headers: stranger, body }), [401, "no_account"]);
     await expectRefused(await claim(hearth.url, {}, stranger), notHere);
     for (const path of ["/balance", "/key"]) await expectRefused(await get(path, stranger), [401, "no_account"]);
   });

@@ -14,6 +14,7 @@ const decision = z.discriminatedUnion("paid", [
   z.strictObject({ id: z.string(), paid: z.literal(false) }),
   z.strictObject({ id: z.string(), paid: z.literal(true), preimage: z.string(), fee_msat: z.string().regex(/^\d{1,15}$/, "a decimal of millisatoshi").default("0") }),
 ]);
+const booking = z.strictObject({ payment_hash: z.string().max(64), account_id: z.string().max(64) });
 const confirmed = z.strictObject({ restored_at: z.iso.datetime() });
 
 export function ownerPayoutRoutes(payouts: OwnerPayouts, guarded: Guard, headers: Record<string, string>) {
@@ -27,6 +28,10 @@ export function ownerPayoutRoutes(payouts: OwnerPayouts, guarded: Guard, headers
       const said = await read(request, decision);
       const word = said.paid ? { paid: true as const, preimage: said.preimage, feeMsat: msat(BigInt(said.fee_msat)) } : { paid: false as const };
       return json(toWire(await payouts.decide(said.id, word)));
+    }))
+    .post("/admin/api/payouts/book", ({ request }) => guarded(request, async () => {
+      const { payment_hash, account_id } = await read(request, booking);
+      return json(toWire(await payouts.book(payment_hash.toLowerCase(), account_id)));
     }))
     .get("/admin/api/payouts/restored", ({ request }) => guarded(request, async () => json(reviewToWire(await payouts.reviewRestore()))))
     .post("/admin/api/payouts/restored", ({ request }) => guarded(request, async () =>

@@ -163,7 +163,7 @@ function openShop(config: Config, books: Books, upstreams: readonly Upstream[]) 
   });
   const loads = new LoadBook(clock);
   const orders = new OrderDesk({ till: charge, loads });
-  const reconciler = new Reconciler({ node, payments, reader, clock });
+  const reconciler = new Reconciler({ node, payments, payouts, reader, clock });
   return { payments, payouts, collect, inbound, watcher, rates, setting, accounts, topups, mint, tokenKey, directory, planner, orders, reconciler, gateway: new Gateway({ directory, till: charge, clock, limits: caps, trial, learnt: Learnt.from(reader), loads }) };
 }
 

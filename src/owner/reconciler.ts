@@ -5,23 +5,35 @@ import { dayMs, reconcileDays, reconcileRetryMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import type { NodeGuard } from "../payments/node-guard.ts";
 import type { Payments } from "../payments/payments.ts";
+import type { Payouts } from "../payments/payouts.ts";
+import { type PayoutDiscrepancy, type PayoutReconciliation, reconcilePayouts } from "../payments/reconcile-payouts.ts";
 import { type Discrepancy, reconcile, type Reconciliation } from "../payments/reconcile.ts";
 import type { Reader } from "../store/reader.ts";
 
-export type ReconcileReport = Reconciliation & { atMs: number; days: number };
+export type AnyDiscrepancy = Discrepancy | PayoutDiscrepancy;
+
+export type ReconcileReport = Omit<Reconciliation, "discrepancies"> & {
+  discrepancies: AnyDiscrepancy[];
+  /** Undefined where the node may not pay. */
+  payouts: Omit<PayoutReconciliation, "discrepancies"> | undefined;
+  atMs: number;
+  days: number;
+};
 
 export class Reconciler {
   readonly #node: NodeGuard;
   readonly #payments: Payments;
+  readonly #payouts: Payouts;
   readonly #reader: Pick<Reader, "get" | "all">;
   readonly #clock: Clock;
   readonly #stop = new AbortController();
   #running: Promise<ReconcileReport> | undefined;
   #last: ReconcileReport | undefined;
 
-  constructor(parts: { node: NodeGuard; payments: Payments; reader: Pick<Reader, "get" | "all">; clock: Clock }) {
+  constructor(parts: { node: NodeGuard; payments: Payments; payouts: Payouts; reader: Pick<Reader, "get" | "all">; clock: Clock }) {
     this.#node = parts.node;
     this.#payments = parts.payments;
+    this.#payouts = parts.payouts;
     this.#reader = parts.reader;
     this.#clock = parts.clock;
   }
@@ -44,9 +56,11 @@ export class Reconciler {
     // Asked one by one through the guard, listed by the node itself.
     const node = { lookupInvoice: this.#node.lookupInvoice.bind(this.#node), listSettled };
     const result = await reconcile({ node, payments: this.#payments, reader: this.#reader }, atMs - days * dayMs);
-    for (const one of result.discrepancies) log.error("reconcile.discrepancy", describe(one));
-    log.info("reconcile.done", { days, settled: result.settledOnNode, credited: result.creditedHere, repaired: result.repaired, discrepancies: result.discrepancies.length });
-    return (this.#last = { ...result, atMs, days });
+    const payouts = this.#node.mayPay ? await reconcilePayouts({ payouts: this.#payouts, reader: this.#reader }, atMs - days * dayMs) : undefined;
+    const discrepancies = [...result.discrepancies, ...(payouts?.discrepancies ?? [])];
+    for (const one of discrepancies) log.error("reconcile.discrepancy", describe(one));
+    log.info("reconcile.done", { days, settled: result.settledOnNode, credited: result.creditedHere, repaired: result.repaired, ...(payouts && { paid_out: payouts.paidOutHere }), discrepancies: discrepancies.length });
+    return (this.#last = { ...result, discrepancies, payouts, atMs, days });
   }
 
   /** Tries until it has worked once. */
@@ -68,7 +82,6 @@ export class Reconciler {
   }
 }
 
-function describe(one: Discrepancy): Record<string, string | bigint> {
-  const amounts = { ...("creditedMsat" in one && { credited_msat: one.creditedMsat }), ...("paidMsat" in one && { paid_msat: one.paidMsat }) };
-  return { kind: one.kind, payment_hash: one.paymentHash, ...amounts, ...("nodeSays" in one && { node_says: one.nodeSays }), ...("reference" in one && { reference: one.reference }) };
+function describe(one: AnyDiscrepancy): Record<string, string | bigint> {
+  return Object.fromEntries(Object.entries(one).map(([name, value]) => [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value]));
 }

@@ -3,7 +3,7 @@ import { type Msat, minMsat, msat } from "../money/msat.ts";
 import { nodeAccount, routingFeesAccount, spendable } from "../ledger/account.ts";
 import { findAccount, getAccount, move, openAccount } from "../ledger/transfers.ts";
 import { command, type Tx } from "../store/command.ts";
-import { type EndedBy, isEnded, type OpenPayout, type Payout, payoutAccount, type PayoutEnd, type PayoutRow, toPayout } from "./payout.ts";
+import { type EndedBy, isEnded, type OpenPayout, type Payout, payoutAccount, type PayoutEnd, type PayoutRow, type SucceededPayout, toPayout } from "./payout.ts";
 import { isPayoutSwitchOn, restoreToConfirm } from "./payout-switch.ts";
 
 const selectPayout = `SELECT id, account_id, payment_hash, bolt11, amount_msat, fee_limit_msat, state, expires_at_ms, created_at_ms, ended_at_ms,
@@ -31,8 +31,8 @@ export function listPayouts(tx: Pick<Tx, "all">, beforeId: string, limit: number
 }
 
 /** By id, from after `afterId`. */
-export function listSucceededPayouts(tx: Pick<Tx, "all">, afterId: string, limit: number): Payout[] {
-  return tx.all<PayoutRow>(`${selectPayout} WHERE state = 'succeeded' AND id > ? ORDER BY id LIMIT ?`, afterId, limit).map(toPayout);
+export function listSucceededPayouts(tx: Pick<Tx, "all">, afterId: string, limit: number): SucceededPayout[] {
+  return tx.all<PayoutRow>(`${selectPayout} WHERE state = 'succeeded' AND id > ? ORDER BY id LIMIT ?`, afterId, limit).map((row) => toPayout(row) as SucceededPayout);
 }
 
 /** What has left or may leave since then, of everybody or of one account. */

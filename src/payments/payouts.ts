@@ -52,7 +52,7 @@ export class Payouts {
     this.#tracker = new PayoutTracker({
       clock: parts.clock,
       find: (id) => this.find(id),
-      lookUp: async (paymentHash) => (await parts.node.payer()).lookupPayment(paymentHash),
+      lookUp: (paymentHash) => this.lookUp(paymentHash),
       condition: () => parts.node.condition(),
       endBy: endBy,
       end: (payout, end) => this.#end(payout, end, "node"),
@@ -166,7 +166,7 @@ export class Payouts {
    * @throws AppError `not_found`, `conflict`, `node_unavailable`, `payouts_off`.
    */
   async book(id: string, { paymentHash, amountMsat }: Pick<PaidOut, "paymentHash" | "amountMsat">, accountId: string): Promise<Payout> {
-    const said = await (await this.#node.payer()).lookupPayment(paymentHash);
+    const said = await this.lookUp(paymentHash);
     if (said.state !== "succeeded") throw new AppError("conflict", `The node says that this payment is ${said.state}; only one that has succeeded can be booked.`);
     const booked = await this.#writer.durable(bookPayout, { id, accountId, paymentHash, amountMsat, feeMsat: said.feeMsat, preimage: said.preimage, boot: this.#boot, atMs: this.#clock.nowMs() });
     if (!booked.ok) throw notBooked(booked);
@@ -174,9 +174,14 @@ export class Payouts {
     return this.find(id)!;
   }
 
+  /** @throws AppError `node_unavailable`, `payouts_off`. */
+  async lookUp(paymentHash: string): Promise<PaymentState> {
+    return (await this.#node.payer()).lookupPayment(paymentHash);
+  }
+
   /** Asks now; answers whether that ended it. @throws AppError `node_unavailable`, `payouts_off`. */
   async ask(payout: OpenPayout): Promise<PaymentState> {
-    const said = await (await this.#node.payer()).lookupPayment(payout.paymentHash);
+    const said = await this.lookUp(payout.paymentHash);
     const end = payout.state === "sent" ? endBy(payout, said) : undefined;
     if (end) await this.#end(payout, end, "node");
     return said;

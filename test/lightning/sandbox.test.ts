@@ -8,7 +8,6 @@ import { openSandboxNode, noFaults, type SandboxNode } from "../../src/lightning
 import type { Settlement } from "../../src/lightning/node.ts";
 import { msat } from "../../src/money/msat.ts";
 import { nodeContract } from "../contract/node.ts";
-import { payerContract } from "../contract/payer.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "hearth-sandbox-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -22,19 +21,6 @@ nodeContract("sandbox", async () => {
     node,
     payInvoice: (bolt11) => preimageOf(node, bolt11),
     referenceOf: async (paymentHash) => lines(path).find((line) => line.paymentHash === paymentHash)?.reference,
-    stop: () => node.close(),
-  };
-});
-
-payerContract("sandbox", async () => {
-  const node = openSandboxNode({ path: newPath(), clock: systemClock, random: systemRandom });
-  const { bolt11 } = await node.createInvoice({ amountMsat: msat(5_000_000n), reference: "i", memo: "what it holds", expirySeconds: 600 });
-  await node.pay(bolt11);
-  return {
-    payer: node.payer,
-    payeesInvoice: async (sats, held) => node.payer.invoice(msat(BigInt(sats) * 1_000n), held, 600),
-    take: async (paymentHash) => node.payer.decide(paymentHash, true),
-    refuse: async (paymentHash) => node.payer.decide(paymentHash, false),
     stop: () => node.close(),
   };
 });

@@ -3,7 +3,7 @@
  * failure matrix are named `step x fault`; those that need a process of its own are in test/durability/payout-crash.test.ts.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { absentLooks, absentPayoutAfterMs, lastPayoutLookMs, payoutStreamMs, payoutWaitMs, stuckPayoutAfterMs } from "../../src/base/limits.ts";
+import { absentLooks, absentPayoutAfterMs, lastPayoutLookMs, payoutStreamMs, payoutWaitMs } from "../../src/base/limits.ts";
 import { reserveCall, voidCall } from "../../src/charge/commands.ts";
 import { msat } from "../../src/money/msat.ts";
 import { feeLimitOf, maxCollectableSats } from "../../src/payments/payout.ts";
@@ -374,65 +374,5 @@ describe("payout result x", () => {
     await house.payouts.start();
     await house.clock.advance(1_000);
     expect([house.stateOf(payout), house.spendable(account), house.paid.length]).toEqual(["succeeded", sats(599n), 1]);
-  });
-});
-
-describe("the owner's word", () => {
-  async function unknown(house: House) {
-    const account = await house.accountWith(1_000n);
-    house.said.pay = lost;
-    return { account, payout: await house.send(house.intent(account, 400n)) };
-  }
-
-  test("ends what the node does not know: not paid, and it goes back", async () => {
-    const house = new House();
-    const { account, payout } = await unknown(house);
-    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "failed", endedBy: "owner" });
-    expect(house.spendable(account)).toBe(sats(1_000n));
-    house.expectBooks();
-  });
-
-  test("paid, only with the preimage", async () => {
-    const house = new House();
-    const { account, payout } = await unknown(house);
-    const wrong = house.payouts.decide(payout.id, { paid: true, preimage: "00".repeat(32), feeMsat: msat(0n) });
-    await expect(house.clock.until(wrong)).rejects.toMatchObject({ code: "invalid_request", param: "preimage" });
-    const { preimage } = (await house.node.payer.pay(payout, new AbortController().signal)) as { preimage: string };
-    house.said.lookupPayment = async () => ({ state: "unknown" });
-    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: true, preimage, feeMsat: msat(2_000n) }))).toMatchObject({ state: "succeeded", endedBy: "owner", feeMsat: 2_000n });
-    expect(house.spendable(account)).toBe(sats(598n));
-    house.expectBooks();
-  });
-
-  test("counts on what the node calls on its way only after all the blocks that it may take", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = await house.send(house.intent(account, 400n, { held: true }));
-    await house.clock.advance(stuckPayoutAfterMs - 60_000);
-    await expect(house.clock.until(house.payouts.decide(payout.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
-    await house.clock.advance(60_000);
-    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "failed", endedBy: "owner" });
-    expect(house.spendable(account)).toBe(sats(1_000n));
-  });
-
-  test("counts less than the node's: it is asked first", async () => {
-    const house = new House();
-    const { account, payout } = await unknown(house);
-    await house.node.payer.pay(payout, new AbortController().signal);
-    expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "succeeded", endedBy: "node" });
-    expect(house.spendable(account)).toBe(sats(599n));
-  });
-
-  test("is not taken on what is on its way, on what has ended, or while the node cannot be asked", async () => {
-    const house = new House();
-    const account = await house.accountWith(2_000n);
-    const held = await house.send(house.intent(account, 400n, { held: true }));
-    await expect(house.clock.until(house.payouts.decide(held.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
-    const done = await house.send(house.intent(account, 400n));
-    await expect(house.clock.until(house.payouts.decide(done.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
-    await expect(house.clock.until(house.payouts.decide("po_none", { paid: false }))).rejects.toMatchObject({ code: "not_found" });
-    house.node.misbehave({ down: true });
-    await expect(house.clock.until(house.payouts.decide(held.id, { paid: false }))).rejects.toMatchObject({ code: "node_unavailable" });
-    expect(house.stateOf(held)).toBe("sent");
   });
 });

@@ -3,9 +3,8 @@ import { Elysia } from "elysia";
 import { z } from "zod";
 import { AppError } from "../../base/errors.ts";
 import { maxReconcileDays } from "../../base/limits.ts";
-import type { ReconcileReport } from "../../owner/reconciler.ts";
+import type { AnyDiscrepancy, ReconcileReport } from "../../owner/reconciler.ts";
 import type { Report } from "../../owner/report.ts";
-import type { Discrepancy } from "../../payments/reconcile.ts";
 import type { OwnerPayouts } from "../../owner/payouts.ts";
 import type { OwnerKeys } from "../../owner/keys.ts";
 import type { OwnerSessions } from "../../owner/session.ts";
@@ -111,14 +110,21 @@ function nodeToWire({ condition, network, publicKey, receivableMsat }: Report["n
   };
 }
 
-function reconciledToWire({ settledOnNode, creditedHere, repaired, discrepancies, atMs, days }: ReconcileReport) {
-  return { at: new Date(atMs).toISOString(), days, settled_on_node: settledOnNode, credited_here: creditedHere, repaired, discrepancies: discrepancies.map(discrepancyToWire) };
+function reconciledToWire({ settledOnNode, creditedHere, repaired, payouts, discrepancies, atMs, days }: ReconcileReport) {
+  return {
+    at: new Date(atMs).toISOString(), days, settled_on_node: settledOnNode, credited_here: creditedHere, repaired,
+    ...(payouts && { payouts: { paid_out_here: payouts.paidOutHere, ended_now: payouts.endedNow, still_open: payouts.stillOpen } }),
+    discrepancies: discrepancies.map(discrepancyToWire),
+  };
 }
 
-function discrepancyToWire(one: Discrepancy) {
+function discrepancyToWire(one: AnyDiscrepancy) {
   return {
     kind: one.kind, payment_hash: one.paymentHash,
+    ...("payout" in one && { payout: one.payout }),
     ...("creditedMsat" in one && { credited_msat: String(one.creditedMsat) }), ...("paidMsat" in one && { paid_msat: String(one.paidMsat) }),
+    ...("paidOutMsat" in one && { paid_out_msat: String(one.paidOutMsat) }),
+    ...("feeMsat" in one && { fee_msat: String(one.feeMsat), booked_fee_msat: String(one.bookedFeeMsat) }),
     ...("nodeSays" in one && { node_says: one.nodeSays }), ...("reference" in one && { reference: one.reference }),
   };
 }

@@ -46,7 +46,7 @@ export function openNode(config: Config): { node: Node & NodeAbilities; sandbox:
   const { rest_url: url, tls_cert: certificate, macaroon, payout_macaroon, private_hints } = config.lnd;
   const reached = (macaroon: string) => new LndRest(lndAccess({ url, certificate, macaroon }));
   const payer = payout_macaroon === undefined ? {} : { payer: lndPayer(reached(payout_macaroon)) };
-  return { node: { ...lndNode({ rpc: reached(macaroon), private: private_hints }), ...payer }, sandbox: undefined };
+  return { node: { ...lndNode({ rpc: reached(macaroon), private: private_hints, clock }), ...payer }, sandbox: undefined };
 }
 
 /** The password travels with each request: in clear only where nobody else listens. */

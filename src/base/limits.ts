@@ -66,7 +66,9 @@ export const lndPaymentPage = 100;
 export const phoenixdPaymentPage = 200;
 /** An expired invoice of phoenixd may still be paid by a payment that was on its way, for which room is being bought: seconds, or as long as it is down. */
 export const phoenixdGraceMs = 10 * 60_000;
-/** How long what the node can still be paid is believed. */
+/** Route hints of one invoice: with more of them a challenge does not fit into the headers of every client. */
+export const maxRouteHints = 3;
+/** How long what the node can still be paid is believed, and through which channels. */
 export const inboundMs = 10_000;
 /** A settlement that a look found and the stream has not told after this long means that the stream is half open. */
 export const streamPatienceMs = 5_000;

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { lndPaymentPage, maxPaymentCltvBlocks, nodeCallTimeoutMs, paymentTimeoutSeconds } from "../base/limits.ts";
 import { msat } from "../money/msat.ts";
 import { LndError, type LndRpc } from "./lnd-rpc.ts";
-import { integer } from "./lnd.ts";
+import { integer } from "./lnd-fields.ts";
 import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
 
 /** Whatever else a version may say is no end. */

@@ -6,10 +6,10 @@ import { z } from "zod";
 import { AppError } from "../base/errors.ts";
 
 /** Each has one answer. `GetState` is the one call that needs no macaroon. */
-export type LndCall = "GetState" | "GetInfo" | "AddInvoice" | "LookupInvoice" | "ListInvoices" | "DeleteCanceledInvoice" | "ChannelBalance" | "ListPayments";
+export type LndCall = "GetState" | "GetInfo" | "AddInvoice" | "LookupInvoice" | "ListInvoices" | "DeleteCanceledInvoice" | "ChannelBalance" | "ListPayments" | "ListChannels" | "GetChanInfo";
 /** Each has many, the last one at the end of what it tells of. */
 export type LndStream = "SubscribeInvoices" | "SendPaymentV2" | "TrackPaymentV2";
-export type LndRequest = Readonly<Record<string, string | number | boolean>>;
+export type LndRequest = Readonly<Record<string, unknown>>;
 
 export interface LndRpc {
   /** @throws LndError */
@@ -50,7 +50,7 @@ export function refusalOf(words: string, code: number | undefined): LndError {
   if (/process of starting up|not yet ready|waiting to start/i.test(words)) return new LndError("starting", "The Lightning node is starting.");
   if (/permission denied|verification failed|cannot get macaroon|expected 1 macaroon|cannot determine data format|macaroon/i.test(words))
     return new LndError("forbidden", `The Lightning node refuses the macaroon (${text}).`);
-  if (/unable to locate invoice|no existing invoices|payment isn't initiated/i.test(words) || code === grpcNotFound) return new LndError("not_found", text);
+  if (/unable to locate invoice|no existing invoices|payment isn't initiated|edge not found/i.test(words) || code === grpcNotFound) return new LndError("not_found", text);
   if (code === grpcUnimplemented) return new LndError("unknown_call", text);
   return new LndError("refused", `The Lightning node refused: ${text}.`);
 }

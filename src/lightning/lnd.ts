@@ -1,21 +1,14 @@
 /** An LND node, over REST or Lightning Node Connect: sells with a macaroon that reads and writes invoices, and nothing more. Field by field from lnrpc/lightning.proto. */
 import { z } from "zod";
+import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { decodeBase64, toHex } from "../base/bytes.ts";
 import { lndInvoicePage } from "../base/limits.ts";
 import { msat } from "../money/msat.ts";
 import { maxMemoBytes, readInvoice } from "./bolt11.ts";
-import { LndError, type LndRpc } from "./lnd-rpc.ts";
+import { hash, integer } from "./lnd-fields.ts";
+import { type RouteHint, RouteHints } from "./lnd-hints.ts";
+import { LndError, type LndRequest, type LndRpc } from "./lnd-rpc.ts";
 import type { Cleanable, Diagnosable, InvoiceState, Liquid, Listable, Network, NewInvoice, Node, NodeCondition, NodeStatus, SettledInvoice, Settlement } from "./node.ts";
-
-/** 64-bit integers come as decimal text, and are left out when zero by some versions. */
-export const integer = z.union([z.string().regex(/^-?\d+$/), z.int()]).optional().transform((value) => BigInt(value ?? 0));
-const hash = z.string().transform((text, context) => {
-  const bytes = decodeBase64(text);
-  if (bytes?.length === 32) return toHex(bytes);
-  context.addIssue({ code: "custom", message: "no hash" });
-  return z.NEVER;
-});
 
 const newInvoice = z.object({ r_hash: hash, payment_request: z.string() });
 const invoice = z.object({ r_hash: hash, memo: z.string().default(""), state: z.enum(["OPEN", "SETTLED", "CANCELED", "ACCEPTED"]).catch("OPEN"), amt_paid_msat: integer, settle_index: integer });
@@ -36,12 +29,13 @@ export type LndOptions = {
   rpc: LndRpc;
   /** Route hints through private channels, for a node that has no public ones. */
   private: boolean;
+  clock: Pick<Clock, "nowMs">;
 };
 
-export function lndNode(options: LndOptions): Node & Diagnosable & Liquid & Cleanable & Listable {
-  const { rpc } = options;
+export function lndNode({ rpc, private: isPrivate, clock }: LndOptions): Node & Diagnosable & Liquid & Cleanable & Listable {
+  const hints = isPrivate ? new RouteHints(rpc, () => clock.nowMs()) : undefined;
   return {
-    createInvoice: (input) => createInvoice(options, input),
+    createInvoice: async (input) => createInvoice(rpc, input, hints && hintFields(await hints.get())),
     lookupInvoice: (paymentHash) => lookUp(rpc, paymentHash),
     settlements: (since, signal) => settlements(rpc, since, signal),
     status: () => status(rpc),
@@ -52,8 +46,11 @@ export function lndNode(options: LndOptions): Node & Diagnosable & Liquid & Clea
   };
 }
 
-async function createInvoice({ rpc, private: hints }: LndOptions, { amountMsat, reference, memo, expirySeconds }: Parameters<Node["createInvoice"]>[0]): Promise<NewInvoice> {
-  const body = { memo: memoOf(memo, reference), value_msat: String(amountMsat), expiry: String(expirySeconds), private: hints };
+/** `private`: LND chooses them. */
+const hintFields = (hints: RouteHint[] | undefined): LndRequest => (hints === undefined ? { private: true } : { route_hints: hints });
+
+async function createInvoice(rpc: LndRpc, { amountMsat, reference, memo, expirySeconds }: Parameters<Node["createInvoice"]>[0], hints: LndRequest = {}): Promise<NewInvoice> {
+  const body = { memo: memoOf(memo, reference), value_msat: String(amountMsat), expiry: String(expirySeconds), ...hints };
   const made = await rpc.call("AddInvoice", body, newInvoice);
   const text = readInvoice(made.payment_request);
   // A payer would be shown what we have not asked for.

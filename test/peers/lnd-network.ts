@@ -176,6 +176,22 @@ async function openChannel(from: LndPeer, to: LndPeer, generate: (blocks: number
   });
 }
 
+/** From the payer to the seller, beside the public one. */
+export async function openPrivateChannels({ payer, seller, generate }: LndNetwork, sats: readonly number[]): Promise<void> {
+  const { identity_pubkey: key } = JSON.parse(await seller.lncli("getinfo")) as { identity_pubkey: string };
+  for (const amount of sats) {
+    await eventually("a private channel to open", () => payer.lncli("openchannel", "--private", `--node_key=${key}`, `--local_amt=${amount}`));
+    // One at a time may wait for its confirmation.
+    await generate(3);
+  }
+  await eventually("the private channels to be known at both ends", async () => {
+    await generate(1);
+    const { channels } = JSON.parse(await seller.lncli("listchannels", "--active_only", "--private_only")) as { channels: { scid: string }[] };
+    const edges = await Promise.all(channels.map(async ({ scid }) => JSON.parse(await seller.lncli("getchaninfo", scid)) as { node1_policy: unknown; node2_policy: unknown }));
+    return edges.filter(({ node1_policy, node2_policy }) => node1_policy && node2_policy).length === sats.length ? true : undefined;
+  });
+}
+
 /** Pays an invoice and answers the preimage. */
 export async function payFrom(peer: LndPeer, bolt11: string): Promise<string> {
   const out = await peer.lncli("payinvoice", "--force", "--json", "--timeout=30s", bolt11);

@@ -1,5 +1,6 @@
 /** Paying out with a real LND: the port's contract, a collection, what stays in flight, and either side killed on the way. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { systemClock } from "../../src/base/clock.ts";
 import { boundedNode } from "../../src/lightning/bounded-node.ts";
 import { lndNode } from "../../src/lightning/lnd.ts";
 import { lndAccess } from "../../src/lightning/lnd-access.ts";
@@ -25,7 +26,7 @@ afterAll(() => net?.stop());
 
 const reached = (macaroon: string) => new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.seller.certificatePath, macaroon }));
 
-const payer = () => boundedNode({ ...lndNode({ rpc: reached(selling), private: false }), payer: lndPayer(reached(paying)) }).payer!;
+const payer = () => boundedNode({ ...lndNode({ rpc: reached(selling), private: false, clock: systemClock }), payer: lndPayer(reached(paying)) }).payer!;
 
 payerContract("LND", async () => ({
   payer: payer(),

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeHex32, sha256, toHex } from "../../src/base/bytes.ts";
+import { systemClock } from "../../src/base/clock.ts";
 import { boundedNode } from "../../src/lightning/bounded-node.ts";
 import { lndNode } from "../../src/lightning/lnd.ts";
 import { lndAccess } from "../../src/lightning/lnd-access.ts";
@@ -11,7 +12,7 @@ import { LndRest } from "../../src/lightning/lnd-rest.ts";
 import { msat } from "../../src/money/msat.ts";
 import { nodeContract } from "../contract/node.ts";
 import { ask, balanceOf, type Bill, eventually, hello, makeDataDir, openOwnersDoor, removeDataDir, type RunningHearth, runHearth, startHearth, until } from "../support/hearth.ts";
-import { type LndNetwork, payFrom, startLndNetwork } from "./lnd-network.ts";
+import { type LndNetwork, openPrivateChannels, payFrom, startLndNetwork } from "./lnd-network.ts";
 import { startSandboxModel } from "../../src/upstream/sandbox-model.ts";
 
 const slowMs = 120_000;
@@ -30,7 +31,7 @@ async function bake(): Promise<string> {
   return (JSON.parse(`"${await net.seller.lncli("bakemacaroon", "invoices:read", "invoices:write", "info:read", "offchain:read")}"`) as string).trim();
 }
 
-const nodeWith = (macaroon: string, url = net.seller.restUrl) => lndNode({ rpc: new LndRest(lndAccess({ url, certificate: net.seller.certificatePath, macaroon })), private: false });
+const nodeWith = (macaroon: string, url = net.seller.restUrl) => lndNode({ rpc: new LndRest(lndAccess({ url, certificate: net.seller.certificatePath, macaroon })), private: false, clock: systemClock });
 
 nodeContract("LND", async () => ({
   node: boundedNode(nodeWith(await sellingMacaroon())),
@@ -68,12 +69,12 @@ describe("the macaroon", () => {
 
 describe("the connection", () => {
   test("is not made to a node with another certificate, whatever it says", async () => {
-    const node = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.payer.certificatePath, macaroon: await sellingMacaroon() })), private: false });
+    const node = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.payer.certificatePath, macaroon: await sellingMacaroon() })), private: false, clock: systemClock });
     expect(await node.condition()).toMatchObject({ kind: "unreachable", what: expect.stringContaining("tls_cert") });
   });
 
   test("is not made without its certificate", async () => {
-    const node = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: undefined, macaroon: await sellingMacaroon() })), private: false });
+    const node = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: undefined, macaroon: await sellingMacaroon() })), private: false, clock: systemClock });
     expect((await node.condition()).kind).toBe("unreachable");
   });
 
@@ -81,7 +82,7 @@ describe("the connection", () => {
     const pem = readFileSync(net.seller.certificatePath, "utf8");
     const port = new URL(net.seller.restUrl).port;
     for (const [url, certificate] of [[`https://localhost:${port}`, pem], [`https://127.0.0.2:${port}`, pem], [net.seller.restUrl, Buffer.from(pem).toString("hex")]]) {
-      const answer = await lndNode({ rpc: new LndRest(lndAccess({ url: url!, certificate, macaroon: await sellingMacaroon() })), private: false }).condition();
+      const answer = await lndNode({ rpc: new LndRest(lndAccess({ url: url!, certificate, macaroon: await sellingMacaroon() })), private: false, clock: systemClock }).condition();
       // 127.0.0.2 is not listened on: it may not be reached, but not for its certificate.
       expect(answer.kind === "ready" || !(answer as { what: string }).what.includes("tls_cert")).toBe(true);
     }
@@ -124,6 +125,22 @@ test("an expired or cancelled invoice is dead, and gone from the node once disca
   await node.discardInvoice(paymentHash);
   expect(await node.lookupInvoice(paymentHash)).toEqual({ state: "unknown" });
 });
+
+test("of many private channels the three with most room are told in an invoice, and it can be paid", async () => {
+  const sats = [60_000, 90_000, 70_000, 100_000, 80_000];
+  await openPrivateChannels(net, sats);
+  const node = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.seller.certificatePath, macaroon: await sellingMacaroon() })), private: true, clock: systemClock });
+  const { bolt11 } = await node.createInvoice({ amountMsat: msat(5_000n), reference: "i_1", memo: "hidden", expirySeconds: 600 });
+  const { route_hints } = JSON.parse(await net.payer.lncli("decodepayreq", bolt11)) as { route_hints: { hop_hints: { node_id: string; chan_id: string }[] }[] };
+  const { channels } = JSON.parse(await net.seller.lncli("listchannels", "--private_only")) as { channels: { scid: string; chan_id: string; capacity: string; remote_pubkey: string }[] };
+  const roomiest = channels.toSorted((a, b) => Number(b.capacity) - Number(a.capacity)).slice(0, 3);
+  expect(route_hints.map(({ hop_hints }) => [hop_hints.length, hop_hints[0]!.node_id])).toEqual(roomiest.map(({ remote_pubkey }) => [1, remote_pubkey]));
+  expect(new Set(route_hints.map(({ hop_hints }) => hop_hints[0]!.chan_id)).size).toBe(3);
+  expect(await payFrom(net.payer, bolt11)).toMatch(/^[0-9a-f]{64}$/);
+  // A macaroon that may not look at channels still sells: LND chooses.
+  const blind = lndNode({ rpc: new LndRest(lndAccess({ url: net.seller.restUrl, certificate: net.seller.certificatePath, macaroon: net.seller.macaroonPath("invoice") })), private: true, clock: systemClock });
+  expect((await blind.createInvoice({ amountMsat: msat(5_000n), reference: "i_2", memo: "hidden", expirySeconds: 600 })).bolt11).toStartWith("lnbcrt");
+}, 2 * slowMs);
 
 describe("a Hearth with this node", () => {
   let hearth: RunningHearth, upstream: ReturnType<typeof startSandboxModel>;

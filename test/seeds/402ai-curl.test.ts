@@ -1,6 +1,7 @@
 /** The curl snippets of 402ai's page as they are printed, run by a real shell; only the base URLs are replaced. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { balanceOf, type Bill, buyToken, endHearth, pay, type RunningHearth, startHearth } from "../support/hearth.ts";
+import { payeesInvoice } from "../support/collecting.ts";
 import { readPrinted, SeedShell, startPhoenixd } from "../support/seed-shell.ts";
 import { printedModels, seedConfig, seedCostMsat, seedText, type SeedUpstream, seedUsage, startSeedUpstream } from "../support/seed-upstream.ts";
 
@@ -148,6 +149,34 @@ describe("topup quick start", () => {
   test("claiming with a preimage that paid for nothing is a 400 that bills nobody", async () => {
     const [, step3] = /(# Step 3[\s\S]*?)\nTOKEN=/.exec(topupInFourSteps)!;
     expect(await shell.runJson(api + step3, { PREIMAGE: "ab".repeat(32) })).toEqual([{ error: expect.objectContaining({ code: "invalid_payment" }) }]);
+  });
+});
+
+describe("collect earnings", () => {
+  const collectEarnings = String.raw`
+# Worker withdraws earnings via Lightning invoice
+curl -sS -X POST "$API/api/v1/ai-for-hire/collect" \
+  -H "Content-Type: application/json" \
+  -H "X-Token: $WORKER_TOKEN" \
+  -d '{
+    "invoice": "lnbc4000n1...",
+    "amount_sats": 400
+  }' | jq .
+`;
+
+  /** The printed prefix says 400 sats; the rest is the worker's own wallet's. */
+  const withInvoice = async () => collectEarnings.replace("lnbc4000n1...", (await payeesInvoice(hearth.url, 400)).invoice);
+
+  test("400 sats earned are not enough for the way, and it says how many are; with more they arrive", async () => {
+    const token = await buyToken(hearth.url, 400);
+    expect(await shell.runJson(api + (await withInvoice()), { WORKER_TOKEN: token })).toEqual([expect.objectContaining({ error: expect.objectContaining({ code: "insufficient_balance" }), max_collectable_sats: 386 })]);
+    const richer = await buyToken(hearth.url, 500);
+    expect(await shell.runJson(api + (await withInvoice()), { WORKER_TOKEN: richer })).toEqual([{ status: "paid", id: expect.any(String), amount_sats: 400, payment: expect.any(Object) }]);
+    expect((await balanceOf(hearth.url, `Bearer ${richer}`)).balance_msat).toBe(99_000);
+  });
+
+  test("as it is printed, with its three dots, it is a 400", async () => {
+    expect(await shell.runJson(api + collectEarnings, { WORKER_TOKEN: await buyToken(hearth.url, 500) })).toEqual([{ error: expect.objectContaining({ code: "invalid_invoice" }) }]);
   });
 });
 

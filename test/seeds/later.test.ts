@@ -26,7 +26,6 @@ const later: Later[] = [
   { from: "402ai", snippet: "get messages", method: "GET", path: `${bid}/messages` },
   { from: "402ai", snippet: "deliver", method: "POST", path: `${task}/deliver`, body: { filename: "summary.txt", content_base64: "VGhlIGtleSBwb2ludHMgYXJlLi4u" } },
   { from: "402ai", snippet: "confirm delivery", method: "POST", path: `${task}/confirm` },
-  { from: "402ai", snippet: "collect earnings", method: "POST", path: "/api/v1/ai-for-hire/collect", body: { invoice: "lnbc4000n1...", amount_sats: 400 } },
   { from: "402ai", snippet: "account info", method: "GET", path: "/api/v1/ai-for-hire/me" },
   { from: "NanoGPT", snippet: "scrape", method: "POST", path: "/api/v1/data/url/scrape", body: { url: "https://example.com" } },
   { from: "NanoGPT", snippet: "image edits", method: "POST", path: "/api/v1/images/edits", body: { prompt: "A neon bitcoin logo" } },

@@ -4,7 +4,7 @@
  */
 import "./cli/more-connections.ts";
 import { join } from "node:path";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { chooseUpstreams, configuredUpstreams, nodeToCheck, openNode, openRates, searchOffer } from "./adapters.ts";
 import { systemClock, systemRandom } from "./base/clock.ts";
 import { AppError } from "./base/errors.ts";
@@ -51,6 +51,7 @@ import { CredentialDesk } from "./l402/credential.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
 import { sat, satToMsat } from "./money/msat.ts";
+import { nodeCommand } from "./cli/node.ts";
 import { payoutsCommand } from "./cli/payouts.ts";
 import { OwnerPayouts } from "./owner/payouts.ts";
 import { OwnerKeys } from "./owner/keys.ts";
@@ -93,25 +94,33 @@ function secretsToCheck(dataDir: string): SecretsToCheck {
   return { place: sealPlace(dataDir, process.env), names: new SealedSecrets(dataDir, process.env, random).names(), plain: plainSecrets(fromFile) };
 }
 
-/** The database, the node it belongs to, and a boot that adds up. Ends the process when any of them is not as it must be. */
-async function openBooks(config: Config) {
+/** The database and a boot that adds up, for one process alone. Ends the process where it does not. */
+async function openLedger(config: Config) {
   const lease = takeLease(join(config.data_dir, "hearth.lock"));
   const writer = await ThreadWriter.open(new Worker(new URL("./writer.ts", import.meta.url).href), databasePath(config), fatal);
   const reader = openReader(databasePath(config));
-  const { node: adapter, sandbox } = openNode(config);
-  const node = new NodeGuard({ node: boundedNode(adapter), writer, reader, onStranger: fatal });
-  await node.check().catch((error: unknown) => log.warn("node.not_reached", { reason: describeError(error) }));
   const booted = await writer.durable(startBoot, { atMs: clock.nowMs() });
   if (!booted.ok) fatal(`the ledger does not add up: ${booted.findings.map((one) => `${one.rule} ${one.what}`).join("; ")}`);
   if (booted.voided > 0) log.warn("boot.voided_calls", { calls: booted.voided });
-  const nodeHealth = () => lookAtNode(node);
   const close = async () => {
     await writer.close();
     reader.close();
-    sandbox?.close();
     lease.release();
   };
-  return { writer, reader, node, sandbox, nodeHealth, boot: booted.boot, close };
+  return { writer, reader, boot: booted.boot, close };
+}
+
+/** The ledger with the node it belongs to. Ends the process when that is another one. */
+async function openBooks(config: Config) {
+  const ledger = await openLedger(config);
+  const { node: adapter, sandbox } = openNode(config);
+  const node = new NodeGuard({ node: boundedNode(adapter), ...ledger, onStranger: fatal });
+  await node.check().catch((error: unknown) => log.warn("node.not_reached", { reason: describeError(error) }));
+  const close = async () => {
+    await ledger.close();
+    sandbox?.close();
+  };
+  return { ...ledger, node, sandbox, nodeHealth: () => lookAtNode(node), close };
 }
 
 /** What the owner sees of it. */
@@ -257,6 +266,11 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   }));
 }
 
+async function runNodeCommand(args: string[], config: Config, print: (line: string) => void): Promise<number> {
+  if (!existsSync(databasePath(config))) throw new AppError("not_there", `There is no ledger at ${databasePath(config)}; set HEARTH_DATA_DIR to the data directory.`);
+  return nodeCommand({ args, status: () => openNode(config).node.status(), openBooks: () => openLedger(config), reader: openReader(databasePath(config)), nowMs: () => clock.nowMs() }, print);
+}
+
 /** The first signal stops in good order; later ones change nothing. */
 function stopOnSignal(stop: () => Promise<void>): void {
   let stopping = false;
@@ -295,6 +309,8 @@ async function run(argv: string[]): Promise<void> {
       const config = loadConfig({ demo: false, environment: process.env });
       return process.exit(await keyCommand(argv.slice(1), ownersDoorOf(config), print));
     }
+    case "node":
+      return process.exit(await runNodeCommand(argv.slice(1), loadConfig({ demo: false, environment: process.env }), print));
     case "payouts":
       return process.exit(await payoutsCommand(argv.slice(1), ownersDoorOf(loadConfig({ demo: false, environment: process.env })), print));
     case "reconcile":

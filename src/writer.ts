@@ -9,11 +9,12 @@ import { setPasswordHash } from "./owner/password.ts";
 import { creditInvoice, forgetInvoice, openInvoice } from "./payments/commands.ts";
 import { bookPayout, endPayout, sendPayout, startPayouts } from "./payments/payout-commands.ts";
 import { confirmRestore, switchPayouts } from "./payments/payout-switch.ts";
+import { replaceNode } from "./payments/replace-node.ts";
 import { bindNode } from "./payments/node-identity.ts";
 import { runWriterThread } from "./store/writer-thread.ts";
 
 const commands = [
-  startBoot, bindNode, setPasswordHash,
+  startBoot, bindNode, replaceNode, setPasswordHash,
   openInvoice, creditInvoice, forgetInvoice,
   takePayout, sendPayout, endPayout, bookPayout, startPayouts, switchPayouts, confirmRestore,
   claimPayment, rotateKey, revokeKey, takeRequestKey,

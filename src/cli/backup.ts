@@ -49,7 +49,7 @@ export function restoreCommand({ dataDir, folder, nowMs }: RestoreCommand, print
   markRestored(join(dataDir, `${database}.restoring`), nowMs);
   syncAll(dataDir);
   renameSync(join(dataDir, `${database}.restoring`), join(dataDir, database));
-  print(`The backup is in ${dataDir}. What was paid and spent since it was made is not in it: start Hearth, then hearth reconcile tells what your node was paid since.`);
+  print(`The backup is in ${dataDir}. What was paid and spent since it was made is not in it: start Hearth, then hearth reconcile tells what your node was paid since, and hearth payouts restored what it paid out; until you have looked at that, no money leaves.`);
   return 0;
 }
 

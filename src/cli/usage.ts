@@ -6,6 +6,7 @@ hearth prices   the public prices in use, newer ones (update), what to ask for a
 hearth secret   keep keys, macaroons and passwords sealed; settings name them as "secret:NAME"
 hearth payouts  money out: list, switch, decide what no node knows, confirm after a restore
 hearth reconcile  hold the node and the ledger against each other, both ways
+hearth node     whose node this data directory belongs to; replace puts another in its place
 hearth audit    prove every balance from the journal; exit 1 if anything does not add up
 hearth backup   a copy of ledger, keys and settings, also beside a running Hearth; restore puts one back
 hearth doctor   check what Hearth depends on, one line each

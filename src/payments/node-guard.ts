@@ -97,7 +97,7 @@ export class NodeGuard implements Node {
     try {
       const { network, publicKey } = await this.#node.status();
       const bound = await this.#writer.durable(bindNode, { network, publicKey });
-      if (!bound.ok) this.#onStranger(`this data directory belongs to the ${bound.boundTo} ${bound.bound}; use another HEARTH_DATA_DIR for this one`);
+      if (!bound.ok) this.#onStranger(`this data directory belongs to the ${bound.boundTo} ${bound.bound}; use another HEARTH_DATA_DIR for this one${bound.boundTo === "node" ? ", or, where it takes the old one's place, hearth node replace" : ""}`);
       this.#identity = { network, publicKey };
     } catch (error) {
       this.#checked = undefined;

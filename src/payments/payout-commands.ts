@@ -91,9 +91,10 @@ export const sendPayout = command("payments.sendPayout", (tx, { id }: { id: stri
 export type EndPayoutInput = { id: string; end: PayoutEnd; by: EndedBy; boot: bigint; atMs: number };
 
 /** A payout ends once, however often and by whomever its end was noticed. `ended: false`: it had ended before, or cannot end so. */
-export const endPayout = command("payments.endPayout", (tx, input: EndPayoutInput): { ok: true; ended: boolean } => ({ ok: true, ended: end(tx, input) }));
+export const endPayout = command("payments.endPayout", (tx, input: EndPayoutInput): { ok: true; ended: boolean } => ({ ok: true, ended: resolvePayout(tx, input) }));
 
-function end(tx: Tx, input: EndPayoutInput): boolean {
+/** Part of the command of whoever knows its end. False where nothing changed. */
+export function resolvePayout(tx: Tx, input: EndPayoutInput): boolean {
   const payout = findPayout(tx, input.id);
   const from = input.end.state === "returned" ? "intent" : "sent";
   if (payout === undefined || isEnded(payout) || payout.state !== from) return false;
@@ -118,7 +119,7 @@ export const bookPayout = command("payments.bookPayout", (tx, input: BookPayoutI
   if (account?.kind !== "buyer") return { ok: false, reason: "no_account" };
   if (spendable(account) < amountMsat + feeMsat) return { ok: false, reason: "insufficient_balance", spendableMsat: spendable(account) };
   setAside(tx, { id, accountId, paymentHash, bolt11: "", amountMsat, feeLimitMsat: feeMsat, expiresAtMs: atMs, createdAtMs: atMs, state: "sent" }, boot);
-  end(tx, { id, end: { state: "succeeded", preimage, feeMsat }, by: "owner", boot, atMs });
+  resolvePayout(tx, { id, end: { state: "succeeded", preimage, feeMsat }, by: "owner", boot, atMs });
   return { ok: true };
 });
 
@@ -151,9 +152,6 @@ export const startPayouts = command("payments.startPayouts", (tx, { boot, atMs }
     for (const { id } of intents) tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", id);
     return { ok: true, returned: 0, unknown: intents.length };
   }
-  for (const payout of intents) {
-    giveBack(tx, payout, msat(payout.amountMsat + payout.feeLimitMsat), { boot, atMs });
-    tx.run("UPDATE payout SET state = 'returned', ended_at_ms = ?, ended_by = 'hearth', reason = 'Hearth ended before it was sent.' WHERE id = ?", atMs, payout.id);
-  }
+  for (const { id } of intents) resolvePayout(tx, { id, end: { state: "returned", reason: "Hearth ended before it was sent." }, by: "hearth", boot, atMs });
   return { ok: true, returned: intents.length, unknown: 0 };
 });

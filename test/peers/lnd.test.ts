@@ -12,7 +12,7 @@ import { LndRest } from "../../src/lightning/lnd-rest.ts";
 import { msat } from "../../src/money/msat.ts";
 import { nodeContract } from "../contract/node.ts";
 import { ask, balanceOf, type Bill, eventually, hello, makeDataDir, openOwnersDoor, removeDataDir, type RunningHearth, runHearth, startHearth, until } from "../support/hearth.ts";
-import { type LndNetwork, openPrivateChannels, payFrom, startLndNetwork } from "./lnd-network.ts";
+import { channelsBack, type LndNetwork, openPrivateChannels, payFrom, startLndNetwork } from "./lnd-network.ts";
 import { startSandboxModel } from "../../src/upstream/sandbox-model.ts";
 
 const slowMs = 120_000;
@@ -222,6 +222,36 @@ describe("a Hearth with this node", () => {
     await until("the node is ready", async () => (await nodeOf()).state === "ready", 60_000);
     const preimage = await eventually("the payer finds its way", () => payFrom(net.payer, before.invoice).catch(() => undefined), 60_000);
     expect((await ask(hearth.url, hello, `L402 ${before.macaroon}:${preimage}`)).status).toBe(200);
+  }, 3 * slowMs);
+
+  test("what settles while Hearth cannot hear, on a node that ends right after, is credited by the stored index when both are back", async () => {
+    const bill = await buy();
+    hearth.kill("SIGSTOP");
+    const preimage = await payFrom(net.payer, bill.invoice);
+    await net.seller.kill("SIGKILL");
+    hearth.kill("SIGCONT");
+    expect((await ask(hearth.url, hello, `L402 ${bill.macaroon}:${preimage}`)).status).toBe(503);
+    await net.seller.start();
+    await eventually("it is credited", async () => (hearth.output().includes(`invoice.credited payment_hash=${bill.payment_hash}`) ? true : undefined), 60_000);
+    expect((await ask(hearth.url, hello, `L402 ${bill.macaroon}:${preimage}`)).status).toBe(200);
+  }, 3 * slowMs);
+
+  test("a payer's payment that stays pending buys nothing and is not billed again; when it arrives it is one credit", async () => {
+    await channelsBack(net);
+    const bill = await buy();
+    // The payment is on its way to a node that does not answer for a while.
+    net.seller.signal("SIGSTOP");
+    const paying = payFrom(net.payer, bill.invoice);
+    await eventually("it is on its way", async () => ((await net.payer.lncli("listpayments", "--include_incomplete")).includes("IN_FLIGHT") ? true : undefined), 30_000);
+    const waiting = await ask(hearth.url, hello, undefined, { headers: { authorization: `L402 ${bill.macaroon}` } });
+    expect({ status: waiting.status, code: ((await waiting.json()) as { error: { code: string } }).error.code }).toEqual({ status: 503, code: "settlement_unknown" });
+    net.seller.signal("SIGCONT");
+    const preimage = await paying;
+    const answer = await eventually("it is answered", async () => {
+      const one = await ask(hearth.url, hello, `L402 ${bill.macaroon}:${preimage}`);
+      return one.status === 200 ? one : undefined;
+    }, 60_000);
+    expect(await balance(bill, preimage)).toBe(bill.amount_sats * 1_000 - Number(answer.headers.get("x-hearth-cost-msat")));
   }, 3 * slowMs);
 
   test("starts beside a node that is down, and sells once it is there", async () => {

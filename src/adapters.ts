@@ -10,11 +10,11 @@ import type { Config } from "./config/schema.ts";
 import type { SearchOffer } from "./gateway/order-planner.ts";
 import { lndNode } from "./lightning/lnd.ts";
 import { lndAccess, readMacaroon } from "./lightning/lnd-access.ts";
-import { dangerousRights, macaroonRights, sellingRights } from "./lightning/lnd-macaroon.ts";
+import { judgePayoutRights, judgeSellingRights, macaroonRights, type Rights } from "./lightning/lnd-macaroon.ts";
 import { lndPayer } from "./lightning/lnd-payer.ts";
 import { LndRest } from "./lightning/lnd-rest.ts";
 import type { Node, NodeAbilities } from "./lightning/node.ts";
-import { phoenixdNode, phoenixdRoom } from "./lightning/phoenixd.ts";
+import { isFullPassword, phoenixdNode, phoenixdRoom } from "./lightning/phoenixd.ts";
 import { phoenixdPayer } from "./lightning/phoenixd-payer.ts";
 import { openPhoenixdApi } from "./lightning/phoenixd-access.ts";
 import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
@@ -61,13 +61,17 @@ const openPhoenixd = (config: Config) => openPhoenixdApi(settingsOfPhoenixd(conf
 /** Undefined for play money, which needs no check. */
 export function nodeToCheck(config: Config): NodeToCheck | undefined {
   if (config.node === "sandbox") return undefined;
-  const { node } = openNode(config);
-  if (config.node === "phoenixd") return { node: node as NodeToCheck["node"], room: () => phoenixdRoom(openPhoenixd(config)) };
-  const rights = () => {
-    const held = macaroonRights(readMacaroon(config.lnd!.macaroon));
-    return held && { missing: sellingRights.filter((right) => !held.includes(right)), dangerous: dangerousRights(held) };
+  const node = openNode(config).node as NodeToCheck["node"];
+  if (config.node === "phoenixd") return { node, room: () => phoenixdRoom(openPhoenixd(config)), opensMore: () => isFullPassword(openPhoenixd(config)) };
+  const rightsOf = (macaroon: string, judge: (held: readonly string[]) => Rights) => {
+    const held = macaroonRights(readMacaroon(macaroon));
+    return held && judge(held);
   };
-  return { node: node as NodeToCheck["node"], rights };
+  const { macaroon, payout_macaroon } = config.lnd!;
+  return {
+    node, rights: () => rightsOf(macaroon, judgeSellingRights),
+    ...(payout_macaroon !== undefined && { payoutRights: () => rightsOf(payout_macaroon, judgePayoutRights) }),
+  };
 }
 
 export function configuredUpstreams(config: Config): Upstream[] {

@@ -1,39 +1,72 @@
-/** What `hearth doctor` says of a real node: how it is, whether its macaroon is enough and not too much, how much it can be paid. */
+/** What `hearth doctor` says of a real node: how it is, whether what opens it is enough and not too much, how much it can be paid and can pay. */
 import { describeError } from "../base/log.ts";
 import { lowInboundSats } from "../base/limits.ts";
-import type { Diagnosable, Liquid, Node } from "../lightning/node.ts";
+import type { Diagnosable, Liquid, Node, Payable } from "../lightning/node.ts";
 
 /** Two million sats of room at 1% and the miners' fee, as of 2026; it moves with the fees. */
 const firstChannelSats = 23_500;
 
 export type Line = { ok: boolean; text: string };
 
+type Rights = { missing: readonly string[]; dangerous: readonly string[] };
+
 export type NodeToCheck = {
-  node: Node & Diagnosable & Partial<Liquid>;
+  node: Node & Diagnosable & Partial<Liquid> & { payer?: Payable };
   /** What its macaroon allows, where it has one; undefined where that cannot be read. */
-  rights?(): { missing: readonly string[]; dangerous: readonly string[] } | undefined;
+  rights?(): Rights | undefined;
+  /** Of the one that may pay. */
+  payoutRights?(): Rights | undefined;
+  /** Whether the password to sell with could pay as well. */
+  opensMore?(): Promise<boolean>;
   /** Of a node that buys room for what comes: what it has, and what was paid ahead for more. */
   room?(): Promise<{ channels: number; inboundSats: number; feeCreditSats: number }>;
 };
 
-export async function checkNode({ node, rights, room }: NodeToCheck): Promise<Line[]> {
+const sellingAdvice = "bake one with invoices:read invoices:write info:read offchain:read";
+const payoutAdvice = "bake one with offchain:read offchain:write";
+
+export async function checkNode({ node, rights, payoutRights, opensMore, room }: NodeToCheck): Promise<Line[]> {
   const condition = await node.condition();
   if (condition.kind !== "ready") return [{ ok: false, text: `node: ${condition.what}` }];
   const { network, publicKey, alias } = await node.status();
   return [
     { ok: true, text: `node: ${alias || publicKey.slice(0, 16)} on ${network}` },
-    ...(rights ? [checkRights(rights())] : []),
+    ...(rights ? [checkRights("macaroon", rights(), "it can sell and cannot spend", "selling", sellingAdvice)] : []),
+    ...(opensMore ? [await checkPassword(opensMore)] : []),
     room ? await checkRoom(room) : await checkInbound(node),
+    await checkPayouts(node.payer),
+    ...(payoutRights ? [checkRights("payout macaroon", payoutRights(), "it can pay and no more", "paying out", payoutAdvice)] : []),
   ];
 }
 
-function checkRights(rights: ReturnType<NonNullable<NodeToCheck["rights"]>>): Line {
-  if (rights === undefined) return { ok: true, text: "macaroon: its rights cannot be read here" };
+function checkRights(name: string, rights: Rights | undefined, enough: string, what: string, advice: string): Line {
+  if (rights === undefined) return { ok: true, text: `${name}: its rights cannot be read here` };
   const { missing, dangerous } = rights;
-  if (missing.length > 0) return { ok: false, text: `macaroon: it lacks ${missing.join(", ")}; bake one with invoices:read invoices:write info:read offchain:read` };
-  if (dangerous.length > 0)
-    return { ok: false, text: `macaroon: it allows more than selling needs (${dangerous.slice(0, 4).join(", ")}${dangerous.length > 4 ? " ..." : ""}); whoever reads it could take your money. Bake one with invoices:read invoices:write info:read offchain:read` };
-  return { ok: true, text: "macaroon: it can sell and cannot spend" };
+  if (missing.length > 0) return { ok: false, text: `${name}: it lacks ${missing.join(", ")}; ${advice}` };
+  if (dangerous.length === 0) return { ok: true, text: `${name}: ${enough}` };
+  return { ok: false, text: `${name}: it allows more than ${what} needs (${dangerous.slice(0, 4).join(", ")}${dangerous.length > 4 ? " ..." : ""}); whoever reads it could take your money; ${advice}` };
+}
+
+async function checkPassword(opensMore: NonNullable<NodeToCheck["opensMore"]>): Promise<Line> {
+  try {
+    if (!(await opensMore())) return { ok: true, text: "password: it can sell and cannot spend" };
+    return { ok: false, text: "password: it is the full one, which can spend; whoever reads it could take your money. Set http-password-limited-access of phoenix.conf in its place" };
+  } catch (error) {
+    return { ok: false, text: `password: not known what it opens (${describeError(error)})` };
+  }
+}
+
+/** Of a payment that nobody has made. */
+const noPayment = "00".repeat(32);
+
+async function checkPayouts(payer: Payable | undefined): Promise<Line> {
+  if (payer === undefined) return { ok: true, text: "payouts: off; whoever has a balance here can spend it, not collect it" };
+  try {
+    const [holdsMsat] = await Promise.all([payer.holdsMsat(), payer.lookupPayment(noPayment)]);
+    return { ok: true, text: `payouts: the node may pay; it holds ${holdsMsat / 1000n} sats` };
+  } catch (error) {
+    return { ok: false, text: `payouts: the node cannot be asked for them (${describeError(error)})` };
+  }
 }
 
 async function checkInbound(node: Partial<Liquid>): Promise<Line> {

@@ -13,13 +13,39 @@ export function macaroonRights(macaroonHex: string): string[] | undefined {
   }
 }
 
-/** What selling needs, and what is good to have for saying how much can still be paid in. */
-export const sellingRights = ["invoices:read", "invoices:write"] as const;
-const knownRights = new Set<string>([...sellingRights, "info:read", "offchain:read", "address:read", "address:write", "onchain:read"]);
+/** Each as a right, or as the calls that it stands for: a macaroon may name those instead (`lncli bakemacaroon uri:/lnrpc.Lightning/AddInvoice ...`). */
+type Need = { right: string; calls: readonly string[] };
+const lightning = (...names: string[]) => names.map((name) => `uri:/lnrpc.Lightning/${name}`);
+const router = (...names: string[]) => names.map((name) => `uri:/routerrpc.Router/${name}`);
 
-/** Those with which money could leave, or the node be changed. */
-export function dangerousRights(rights: readonly string[]): string[] {
-  return rights.filter((right) => !knownRights.has(right));
+const selling: readonly Need[] = [
+  { right: "invoices:read", calls: lightning("LookupInvoice", "ListInvoices", "SubscribeInvoices") },
+  { right: "invoices:write", calls: lightning("AddInvoice") },
+];
+const paying: readonly Need[] = [
+  { right: "offchain:read", calls: [...lightning("ChannelBalance", "ListPayments"), ...router("TrackPaymentV2")] },
+  { right: "offchain:write", calls: router("SendPaymentV2") },
+];
+/** Good to have, for saying who the node is and how much can still be paid in; and LND's own invoice.macaroon has the last four. */
+const harmless = [
+  "info:read", "offchain:read", ...lightning("GetInfo", "ChannelBalance", "ListChannels", "GetChanInfo", "DeleteCanceledInvoice"),
+  "address:read", "address:write", "onchain:read",
+];
+
+export type Rights = { missing: readonly string[]; /** With which more could be done than is needed: money could leave, or the node be changed. */ dangerous: readonly string[] };
+
+function judge(held: readonly string[], needs: readonly Need[]): Rights {
+  const missing = needs.filter(({ right, calls }) => !held.includes(right) && !calls.every((call) => held.includes(call))).map(({ right }) => right);
+  const known = new Set([...harmless, ...needs.flatMap(({ right, calls }) => [right, ...calls])]);
+  return { missing, dangerous: held.filter((right) => !known.has(right)) };
+}
+
+export function judgeSellingRights(held: readonly string[]): Rights {
+  return judge(held, selling);
+}
+
+export function judgePayoutRights(held: readonly string[]): Rights {
+  return judge(held, paying);
 }
 
 class Cursor {

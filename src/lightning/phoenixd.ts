@@ -164,3 +164,14 @@ export async function phoenixdRoom(api: PhoenixdApi): Promise<PhoenixdRoom> {
   const inbound = channels.flatMap(({ inboundLiquiditySat }) => inboundLiquiditySat ?? []);
   return { channels: inbound.length, inboundSats: inbound.reduce((sum, sats) => sum + sats, 0), feeCreditSats };
 }
+
+/** Whether this password may pay too: it is asked to pay nothing at all, which only such a one is told about. @throws AppError `node_unavailable`. */
+export async function isFullPassword(api: PhoenixdApi): Promise<boolean> {
+  try {
+    await api.post("/payinvoice", {}, z.unknown());
+    return true;
+  } catch (error) {
+    if (!(error instanceof PhoenixdError) || error.trouble === "unreachable") throw error;
+    return error.trouble !== "forbidden";
+  }
+}

@@ -102,7 +102,7 @@ describe("a Hearth with phoenixd", () => {
   }, 2 * slowMs);
 
   test("never asked for more than selling needs, and never shows the password", () => {
-    const needed = /^(POST \/createinvoice|GET \/(getinfo|websocket|payments\/incoming\/[0-9a-f]{64}))$/;
+    const needed = /^(POST \/createinvoice|GET \/(getinfo|websocket|payments\/incoming(\/[0-9a-f]{64})?))$/;
     expect(fake.asked.filter((one) => !needed.test(one))).toEqual([]);
     expect(hearth.output()).not.toContain(fake.limitedPassword);
   });
@@ -127,10 +127,21 @@ describe("the settings", () => {
 
   test("doctor tells the owner of the room there is, and what the first channel takes", async () => {
     const { inbound, balance, feeCredit } = fake.liquidity;
-    expect((await doctor(env())).output).toMatch(new RegExp(`ok +node: ${fake.nodeId.slice(0, 16)} on regtest\nok +inbound: ${inbound} sats in its channels and ${feeCredit} sats of fee credit`));
+    expect((await doctor(env())).output).toMatch(new RegExp(`ok +node: ${fake.nodeId.slice(0, 16)} on regtest\nok +password: it can sell and cannot spend\nok +inbound: ${inbound} sats in its channels and ${feeCredit} sats of fee credit`));
     Object.assign(fake.liquidity, { inbound: 0, balance: 0, feeCredit: 391 });
     expect((await doctor(env())).output).toMatch(/ok +inbound: no channel yet; .*fee credit \(391 now\), which is not paid back/);
     Object.assign(fake.liquidity, { inbound, balance, feeCredit });
+  }, slowMs);
+
+  test("doctor knows the limited password from the full one, and whether payouts work", async () => {
+    const limited = (await doctor(env())).output;
+    expect(limited).toMatch(/ok +password: it can sell and cannot spend\n/);
+    expect(limited).toMatch(/ok +payouts: off; /);
+    const full = (await doctor({ ...env(fake.password), HEARTH_PHOENIXD_PAYOUT_PASSWORD: fake.password })).output;
+    expect(full).toMatch(/FIX +password: it is the full one, which can spend/);
+    expect(full).toMatch(/ok +payouts: the node may pay; it holds \d+ sats/);
+    expect(full).not.toContain(fake.password);
+    expect((await doctor({ ...env(), HEARTH_PHOENIXD_PAYOUT_PASSWORD: "hunter2" })).output).toMatch(/FIX +payouts: the node cannot be asked for them/);
   }, slowMs);
 
   test("doctor says what is wrong with the password, and does not show it", async () => {

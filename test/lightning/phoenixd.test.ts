@@ -303,3 +303,25 @@ describe("the stream", () => {
     expect(await stream.ended).toBeUndefined();
   });
 });
+
+test("lists what it was paid over pages, with our own ids and what room cost, and leaves out what is unpaid or older", async () => {
+  const started = start();
+  const { fake, node, time } = started;
+  const paid: string[] = [];
+  for (let n = 0; n < 203; n++) {
+    const reference = `i_${String(n).padStart(26, "0")}`;
+    const { bolt11, paymentHash } = await node.createInvoice({ amountMsat: msat(5_000n), reference, memo: "", expirySeconds: 600 });
+    fake.pay(bolt11);
+    paid.push(paymentHash);
+  }
+  await create(started);
+  const foreign = await node.createInvoice({ amountMsat: msat(7_000n), reference: "order 17", memo: "", expirySeconds: 600 });
+  fake.pay(foreign.bolt11);
+  fake.amend(paid[3]!, { feesMsat: 1_500 });
+  const listed = await Array.fromAsync(node.listSettled(0));
+  expect(new Set(listed.map((one) => one.paymentHash))).toEqual(new Set([...paid, foreign.paymentHash]));
+  const of = (hash: string) => listed.find((one) => one.paymentHash === hash);
+  expect(of(paid[3]!)).toEqual({ paymentHash: paid[3]!, paidMsat: msat(5_000n), feeMsat: msat(1_500n), reference: `i_${"3".padStart(26, "0")}` });
+  expect(of(foreign.paymentHash)).toEqual({ paymentHash: foreign.paymentHash, paidMsat: msat(7_000n), reference: undefined });
+  expect(await Array.fromAsync(node.listSettled(time.nowMs + 1))).toEqual([]);
+});

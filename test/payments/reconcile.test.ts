@@ -104,3 +104,14 @@ test("a node that goes away in the middle ends it with that error, and nothing w
   expect(await house.reconcile()).toMatchObject({ repaired: 1 });
   expect(house.creditOf(invoice)).toBe(21_000n);
 });
+
+test("what room cost the node is booked with a payment that nobody noticed", async () => {
+  const house = new House();
+  const invoice = await house.openAndPay(21n);
+  const withFee = { lookupInvoice: house.node.lookupInvoice.bind(house.node), async *listSettled() {
+    yield { paymentHash: invoice.paymentHash, paidMsat: msat(21_000n), feeMsat: msat(2_000n), reference: undefined };
+  } };
+  await reconcile({ node: withFee, payments: house.payments, reader: house.writer.reader }, 0);
+  expect(house.creditOf(invoice)).toBe(21_000n);
+  expect(house.writer.tx.get<{ msat: bigint }>("SELECT debits_posted_msat AS msat FROM account WHERE id = 'liquidity-fees'")).toEqual({ msat: 2_000n });
+});

@@ -7,7 +7,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { boundedNode } from "../../src/lightning/bounded-node.ts";
 import { lndNode } from "../../src/lightning/lnd.ts";
 import { lndAccess } from "../../src/lightning/lnd-access.ts";
-import { dangerousRights, macaroonRights } from "../../src/lightning/lnd-macaroon.ts";
+import { judgeSellingRights, macaroonRights } from "../../src/lightning/lnd-macaroon.ts";
 import { LndRest } from "../../src/lightning/lnd-rest.ts";
 import { msat } from "../../src/money/msat.ts";
 import { nodeContract } from "../contract/node.ts";
@@ -44,12 +44,12 @@ describe("the macaroon", () => {
   test("that is baked for selling is enough, and allows nothing with which money could leave", async () => {
     const rights = macaroonRights(await sellingMacaroon());
     expect(rights?.toSorted()).toEqual(["info:read", "invoices:read", "invoices:write", "offchain:read"]);
-    expect(dangerousRights(rights!)).toEqual([]);
+    expect(judgeSellingRights(rights!).dangerous).toEqual([]);
   });
 
   test("of the admin is known for what it is", () => {
     const rights = macaroonRights(readFileSync(net.seller.macaroonPath("admin")).toString("hex"));
-    expect(dangerousRights(rights!)).toEqual(expect.arrayContaining(["offchain:write", "onchain:write", "macaroon:generate"]));
+    expect(judgeSellingRights(rights!).dangerous).toEqual(expect.arrayContaining(["offchain:write", "onchain:write", "macaroon:generate"]));
   });
 
   test("that LND makes for invoices sells too, though it may not say who the node is", async () => {
@@ -90,9 +90,9 @@ describe("the connection", () => {
 });
 
 describe("hearth doctor", () => {
-  const doctor = async (macaroon: string, certificate = net.seller.certificatePath) => {
+  const doctor = async (macaroon: string, certificate = net.seller.certificatePath, payoutMacaroon?: string) => {
     const dataDir = makeDataDir();
-    const env = { HOME: dataDir, HEARTH_DATA_DIR: dataDir, HEARTH_NODE: "lnd", HEARTH_LND_REST_URL: net.seller.restUrl, HEARTH_LND_TLS_CERT: certificate, HEARTH_LND_MACAROON: macaroon };
+    const env = { HOME: dataDir, HEARTH_DATA_DIR: dataDir, HEARTH_NODE: "lnd", HEARTH_LND_REST_URL: net.seller.restUrl, HEARTH_LND_TLS_CERT: certificate, HEARTH_LND_MACAROON: macaroon, ...(payoutMacaroon && { HEARTH_LND_PAYOUT_MACAROON: payoutMacaroon }) };
     await Bun.write(join(dataDir, "hearth.toml"), "usd_per_btc = 100000\n");
     const { output } = await runHearth(["doctor"], env);
     removeDataDir(dataDir);
@@ -104,11 +104,32 @@ describe("hearth doctor", () => {
     expect(output).toMatch(/ok +node: seller on regtest\n/);
     expect(output).toMatch(/ok +macaroon: it can sell and cannot spend\n/);
     expect(output).toMatch(/ok +inbound: up to \d{6,} sats/);
+    expect(output).toMatch(/ok +payouts: off; /);
+  });
+
+  test("is content with a second macaroon that pays and no more, warns of one that does more, and of one that cannot", async () => {
+    const selling = await sellingMacaroon();
+    const paying = (JSON.parse(`"${await net.seller.lncli("bakemacaroon", "offchain:read", "offchain:write")}"`) as string).trim();
+    const output = await doctor(selling, undefined, paying);
+    expect(output).toMatch(/ok +payouts: the node may pay; it holds \d{6,} sats\n/);
+    expect(output).toMatch(/ok +payout macaroon: it can pay and no more\n/);
+    expect(await doctor(selling, undefined, net.seller.macaroonPath("admin"))).toMatch(/FIX +payout macaroon: it allows more than paying out needs \(.*; bake one with offchain:read offchain:write\n/);
+    expect(await doctor(selling, undefined, selling)).toMatch(/FIX +payout macaroon: it lacks offchain:write; /);
+  });
+
+  test("takes a macaroon that names calls for what they are", async () => {
+    const calls = (...names: string[]) => names.map((name) => `uri:/${name}`);
+    const sell = calls("lnrpc.Lightning/AddInvoice", "lnrpc.Lightning/LookupInvoice", "lnrpc.Lightning/ListInvoices", "lnrpc.Lightning/SubscribeInvoices", "lnrpc.Lightning/GetInfo", "lnrpc.Lightning/ChannelBalance");
+    const pay = calls("routerrpc.Router/SendPaymentV2", "routerrpc.Router/TrackPaymentV2", "lnrpc.Lightning/ListPayments", "lnrpc.Lightning/ChannelBalance");
+    const bakeCalls = async (rights: string[]) => (JSON.parse(`"${await net.seller.lncli("bakemacaroon", ...rights)}"`) as string).trim();
+    const output = await doctor(await bakeCalls(sell), undefined, await bakeCalls(pay));
+    expect(output).toMatch(/ok +macaroon: it can sell and cannot spend\n/);
+    expect(output).toMatch(/ok +payouts: the node may pay; .*\nok +payout macaroon: it can pay and no more\n/);
   });
 
   test("warns of the admin's macaroon, and does not print it", async () => {
     const output = await doctor(net.seller.macaroonPath("admin"));
-    expect(output).toMatch(/FIX +macaroon: it allows more than selling needs \(.*\); .*Bake one/);
+    expect(output).toMatch(/FIX +macaroon: it allows more than selling needs \(.*\); .*bake one/);
     expect(output).not.toContain(readFileSync(net.seller.macaroonPath("admin")).toString("hex").slice(0, 40));
   });
 

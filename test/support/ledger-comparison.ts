@@ -15,7 +15,7 @@ type Charge = { reserved: bigint; posted: bigint; charged: bigint; ceiling: bigi
 const selectFigures = `SELECT id, debits_pending_msat AS debitsPending, debits_posted_msat AS debitsPosted,
   credits_pending_msat AS creditsPending, credits_posted_msat AS creditsPosted FROM account`;
 const selectSums = `SELECT sum(debits_posted_msat - credits_posted_msat) AS posted, sum(debits_pending_msat - credits_pending_msat) AS pending,
-  min(CASE WHEN kind NOT IN ('node', 'house') THEN credits_posted_msat - debits_posted_msat - debits_pending_msat ELSE 0 END) AS least FROM account`;
+  min(CASE WHEN kind NOT IN ('node', 'house', 'routing-fees') THEN credits_posted_msat - debits_posted_msat - debits_pending_msat ELSE 0 END) AS least FROM account`;
 const selectCharge = `SELECT p.amount_msat AS reserved, r.amount_msat AS posted, c.charged_msat AS charged, c.reserved_msat AS ceiling
   FROM transfer p JOIN transfer r ON r.pending_id = p.id JOIN call c ON c.id = p.id WHERE p.id = ?`;
 
@@ -53,6 +53,8 @@ export function compareAll(model: LedgerModel, tx: Pick<Tx, "all" | "get">): voi
   compareCalls(model, tx);
   compareInvoices(model, tx);
   compareAccountRows(model, tx);
+  const payouts = tx.all<{ id: string; state: string; hash: string }>("SELECT id, state, payment_hash AS hash FROM payout");
+  same("the payouts", new Map(payouts.map(({ id, state, hash }) => [id, { state, hash }])), new Map([...model.out.payouts].map(([id, { state, hash }]) => [id, { state, hash }])));
   same("the number of transfers", tx.get<{ n: bigint }>("SELECT count(*) AS n FROM transfer")!.n, model.transfers);
 }
 

@@ -4,6 +4,7 @@
  */
 import { ClaimModel } from "./claim-model.ts";
 import { OnceModel } from "./once-model.ts";
+import { PayoutModel } from "./payout-model.ts";
 import { TrialModel } from "./trial-model.ts";
 
 export type Payer = { paidIn: bigint; movedIn: bigint; movedOut: bigint; charged: bigint; held: bigint };
@@ -49,6 +50,7 @@ export class LedgerModel {
   readonly claims = new ClaimModel(this);
   readonly once = new OnceModel(this);
   readonly trials = new TrialModel(this);
+  readonly out = new PayoutModel(this);
   readonly #quotes = new Set<string>();
   readonly #secrets = new Set<string>();
   readonly #openCalls = new Set<string>();
@@ -180,14 +182,14 @@ export class LedgerModel {
 
   /** How many accounts there are: whoever can pay, and those of the house. */
   get accounts(): number {
-    return this.payers.size + 2 + (this.payers.has("trial") ? 2 : 0);
+    return this.payers.size + 2 + (this.payers.has("trial") ? 2 : 0) + this.out.accounts;
   }
 
   /** An account's four figures, each the sum of its reasons. */
   figures(accountId: string): Figures | undefined {
     switch (accountId) {
       case "node":
-        return { debitsPending: 0n, debitsPosted: this.paidMsat, creditsPending: 0n, creditsPosted: 0n };
+        return { debitsPending: 0n, debitsPosted: this.paidMsat, creditsPending: 0n, creditsPosted: this.out.leftMsat };
       case "revenue":
         return { debitsPending: 0n, debitsPosted: 0n, creditsPending: this.#heldBy(false), creditsPosted: this.earnedMsat };
       case "house":
@@ -196,7 +198,7 @@ export class LedgerModel {
         return this.payers.has("trial") ? { debitsPending: 0n, debitsPosted: 0n, creditsPending: this.#heldBy(true), creditsPosted: this.givenMsat } : undefined;
     }
     const payer = this.payers.get(accountId);
-    if (payer === undefined) return undefined;
+    if (payer === undefined) return this.out.figures(accountId);
     return { debitsPending: payer.held, debitsPosted: payer.charged + payer.movedOut, creditsPending: 0n, creditsPosted: payer.paidIn + payer.movedIn };
   }
 

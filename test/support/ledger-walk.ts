@@ -8,13 +8,14 @@ import { postCall, reserveCall, voidCall } from "../../src/charge/commands.ts";
 import { startBoot } from "../../src/ledger/boot.ts";
 import { msat } from "../../src/money/msat.ts";
 import { AccountSteps, accountWeights } from "./account-steps.ts";
+import { PayoutSteps, payoutWeights } from "./payout-steps.ts";
 import { DirectWriter, step } from "./direct-writer.ts";
 import { compareAll, compareEnd, compareTouched } from "./ledger-comparison.ts";
 import type { ModelCall } from "./ledger-model.ts";
 import { type Chosen, WalkState } from "./walk-state.ts";
 
 const auditEvery = 250;
-const weights = { openInvoice: 16, creditInvoice: 19, forgetInvoice: 2, reserveCall: 36, postCall: 26, voidCall: 9, startBoot: 1, ...accountWeights };
+const weights = { openInvoice: 16, creditInvoice: 19, forgetInvoice: 2, reserveCall: 36, postCall: 26, voidCall: 9, startBoot: 1, ...accountWeights, ...payoutWeights };
 
 /** How often each kind of outcome came up: of invoices and calls, and of accounts. */
 export type WalkReport = { steps: number; reached: Map<string, number>; reachedOfAccounts: Map<string, number> };
@@ -62,6 +63,7 @@ class LedgerWalk {
       voidCall: () => this.#voidCall(),
       startBoot: () => this.#startBoot(),
       ...new AccountSteps(this.state).by,
+      ...new PayoutSteps(this.state).by,
     };
     this.#runTogether([this.#startBoot()]);
   }

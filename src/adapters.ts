@@ -39,7 +39,7 @@ export function openNode(config: Config): { node: Node & NodeAbilities; sandbox:
   }
   if (config.node === "phoenixd") {
     const { url, payout_password: password } = settingsOfPhoenixd(config);
-    const payer = password === undefined ? {} : { payer: phoenixdPayer(openPhoenixdApi({ url, password, full: true })) };
+    const payer = password === undefined ? {} : { payer: phoenixdPayer({ api: openPhoenixdApi({ url, password, full: true }), clock }) };
     return { node: { ...phoenixdNode({ api: openPhoenixd(config), clock }), ...payer }, sandbox: undefined };
   }
   if (config.lnd === undefined) throw new AppError("invalid_config", "Settings: lnd is missing; node = \"lnd\" needs [lnd] with rest_url, tls_cert and macaroon, or HEARTH_LND_REST_URL, HEARTH_LND_TLS_CERT and HEARTH_LND_MACAROON.");

@@ -2,42 +2,26 @@
 import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
-import { maxPayoutExpiryMs, minPayoutExpiryMs } from "../base/limits.ts";
+import { maxPayoutExpiryMs, maxPayoutFinalCltvBlocks, minPayoutExpiryMs } from "../base/limits.ts";
 import { readInvoice } from "../lightning/bolt11.ts";
 import type { Network } from "../lightning/node.ts";
 import { type Msat, type Sat, satToMsat } from "../money/msat.ts";
 import { findInvoice } from "../payments/commands.ts";
-import { type FeeLimit, feeLimitOf, maxCollectableSats, type OpenPayout, type Payout } from "../payments/payout.ts";
-import { openPayout, type OpenPayoutInput, type OpenPayoutOutcome, type PayoutCaps } from "../payments/payout-commands.ts";
-import { type Payouts, payoutsOff } from "../payments/payouts.ts";
-import { command } from "../store/command.ts";
+import { type FeeLimit, feeLimitOf, maxCollectableSats, type OpenPayout, type Payout, payoutsOff } from "../payments/payout.ts";
+import type { PayoutCaps } from "../payments/payout-commands.ts";
+import type { Payouts } from "../payments/payouts.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 import type { Accounts } from "./accounts.ts";
 import type { Asker } from "./asker.ts";
-import { findRequest, keepRequest } from "./request-keys.ts";
+import { findRequest } from "./request-keys.ts";
+import { type TakeOutcome, takePayout } from "./take-payout.ts";
 
 export type CollectOrder = { bolt11: string; amountSats: Sat; /** SHA-256 of the canonical body, hex. */ bodyHash: string };
 
 export type CollectRules = { minSats: Sat; feeLimit: FeeLimit; caps: PayoutCaps };
 
 export type CollectOutcome = { kind: "payout"; payout: Payout } | { kind: "insufficient_balance"; spendableMsat: Msat; maxCollectableSats: bigint };
-
-type Take = OpenPayoutInput & { requestKey: { key: string; bodyHash: string } | undefined };
-type TakeOutcome = OpenPayoutOutcome | { ok: true; before: string } | { ok: false; reason: "idempotency_mismatch" };
-
-/** Sets the money aside for one payout; a request that repeats its `Idempotency-Key` gets the payout it stands for. */
-export const takePayout = command("accounts.takePayout", (tx, { requestKey, ...payout }: Take): TakeOutcome => {
-  const key = requestKey && { accountId: payout.accountId, purpose: "collect" as const, ...requestKey, atMs: payout.createdAtMs };
-  const before = key && findRequest(tx, key);
-  if (key && before && before.bodyHash !== key.bodyHash) return { ok: false, reason: "idempotency_mismatch" };
-  // One that never left is no answer: it is tried again.
-  const left = before && tx.get("SELECT 1 FROM payout WHERE id = ? AND state <> 'returned'", before.reference) !== undefined;
-  if (before && left) return { ok: true, before: before.reference };
-  const opened = openPayout(tx, payout);
-  if (opened.ok && key) keepRequest(tx, { ...key, reference: payout.id });
-  return opened;
-}, { sheds: true });
 
 export class Collect {
   readonly #accounts: Accounts;
@@ -75,15 +59,16 @@ export class Collect {
   async collect(asker: Asker, parseOrder: () => CollectOrder): Promise<CollectOutcome> {
     const accountId = await this.#accounts.own(asker);
     const order = parseOrder();
-    const state = this.#payouts.state;
-    // The lack of money may have passed: it is looked at again.
-    if (!state.on && state.why !== "insolvent") throw payoutsOff();
-    const payout = this.#draft(accountId, order);
     const requestKey = asker.idempotencyKey === undefined ? undefined : { key: asker.idempotencyKey, bodyHash: order.bodyHash };
+    // Before anything is judged anew: by now the invoice may have expired, while the payment that was asked for is on its way.
+    const before = requestKey && this.#asked(accountId, requestKey);
+    if (before) return { kind: "payout", payout: before };
+    if (!this.#payouts.mayTry) throw payoutsOff();
+    const payout = this.#draft(accountId, order);
     const taken = await this.#writer.durable(takePayout, { ...payout, caps: this.#rules.caps, boot: this.#boot, requestKey });
     if (!taken.ok) return this.#refusal(taken);
     if ("before" in taken) return { kind: "payout", payout: this.#payouts.find(taken.before)! };
-    return { kind: "payout", payout: await this.#payouts.send({ ...payout, state: "intent" }) };
+    return { kind: "payout", payout: await this.#payouts.send({ ...payout, state: "intent", known: false }) };
   }
 
   /** One of the asker's own. @throws AppError `not_found`, and what `Accounts.own` throws. */
@@ -94,7 +79,16 @@ export class Collect {
     return payout;
   }
 
-  #draft(accountId: string, { bolt11, amountSats }: CollectOrder): Omit<OpenPayout, "state"> {
+  /** What this key stands for already; nothing where that never left. @throws AppError `idempotency_mismatch`. */
+  #asked(accountId: string, { key, bodyHash }: { key: string; bodyHash: string }): Payout | undefined {
+    const before = findRequest(this.#reader, { accountId, purpose: "collect", key, atMs: this.#clock.nowMs() });
+    if (before === undefined) return undefined;
+    if (before.bodyHash !== bodyHash) throw idempotencyMismatch();
+    const payout = this.#payouts.find(before.reference);
+    return payout?.state === "returned" ? undefined : payout;
+  }
+
+  #draft(accountId: string, { bolt11, amountSats }: CollectOrder): Omit<OpenPayout, "state" | "known"> {
     const nowMs = this.#clock.nowMs();
     const amountMsat = satToMsat(amountSats);
     const { paymentHash, expiresAtMs } = this.#checkInvoice(bolt11, amountMsat, nowMs);
@@ -114,26 +108,44 @@ export class Collect {
       throw new AppError("own_invoice", "invoice: this is an invoice of this house itself; send one of your own wallet.", { param: "invoice" });
     if (text.amountMsat === undefined) throw invalidInvoice("this invoice names no amount; make one over amount_sats.");
     if (text.amountMsat !== amountMsat) throw new AppError("amount_mismatch", `amount_sats: the invoice asks for ${text.amountMsat} msat, not for ${amountMsat}.`, { param: "amount_sats" });
+    // Some nodes pay these by another hash than their own, others refuse them only after they have said yes.
+    if (text.asksForMore || text.finalCltvBlocks > maxPayoutFinalCltvBlocks) throw invalidInvoice("this invoice asks for more than a plain payment (such as AMP); make a usual one.");
     const leftMs = text.expiresAtMs - nowMs;
     if (leftMs < minPayoutExpiryMs) throw invalidInvoice("this invoice has expired or does so within a minute; make a new one.");
     if (leftMs > maxPayoutExpiryMs) throw invalidInvoice("this invoice is good for more than a day; make one that expires within 24 hours.");
     return text;
   }
 
+  /** None where it is less than the least that is paid out. */
+  #mostOf(spendableMsat: Msat): bigint {
+    const most = maxCollectableSats(spendableMsat, this.#rules.feeLimit);
+    return most < this.#rules.minSats ? 0n : most;
+  }
+
   #refusal(refused: Extract<TakeOutcome, { ok: false }>): CollectOutcome {
     switch (refused.reason) {
       case "insufficient_balance":
-        return { kind: "insufficient_balance", spendableMsat: refused.spendableMsat, maxCollectableSats: maxCollectableSats(refused.spendableMsat, this.#rules.feeLimit) };
+        return { kind: "insufficient_balance", spendableMsat: refused.spendableMsat, maxCollectableSats: this.#mostOf(refused.spendableMsat) };
       case "payout_limit":
-        throw new AppError("payout_limit", `This house pays out only so much in 24 hours; ${refused.leftMsat / 1000n} sats are left of that.`, { retryable: true, retryAfterSeconds: 3_600 });
+        throw limited(`This house pays out only so much in 24 hours${refused.ownLeftMsat === undefined ? "" : `; ${refused.ownLeftMsat / 1000n} sats are left of that for you`}.`);
+      case "too_many_open":
+        throw limited("Too many payouts are on their way; ask again when some of them have ended.");
       case "invoice_already_used":
         throw new AppError("invoice_already_used", "invoice: this invoice was sent before; make a new one.", { param: "invoice" });
       case "idempotency_mismatch":
-        throw new AppError("idempotency_mismatch", "This Idempotency-Key was used for another request; choose a new one.");
+        throw idempotencyMismatch();
       case "payouts_off":
         throw payoutsOff();
     }
   }
+}
+
+function limited(message: string): AppError {
+  return new AppError("payout_limit", message, { retryable: true, retryAfterSeconds: 3_600 });
+}
+
+function idempotencyMismatch(): AppError {
+  return new AppError("idempotency_mismatch", "This Idempotency-Key was used for another request; choose a new one.");
 }
 
 function invalidInvoice(what: string): AppError {

@@ -103,6 +103,17 @@ export const paymentTimeoutSeconds = 60;
 export const maxPaymentCltvBlocks = 1_008;
 /** A payment that the node still calls on its way after all the blocks it may take, and a day: the owner may decide then. */
 export const stuckPayoutAfterMs = (maxPaymentCltvBlocks * 10 * 60 + 86_400) * 1000;
+/** Payouts on their way, of one account and of all: a payee who holds a payment holds one of some hundred slots of a channel. */
+export const maxOpenPayoutsPerAccount = 8;
+export const maxOpenPayouts = 100;
+/** Blocks that a payee may ask for at the end of a way; wallets ask for 144 at most. */
+export const maxPayoutFinalCltvBlocks = 500;
+/** How long a verdict that the node holds too little stands before it is looked at again. */
+export const insolventMs = 3_000;
+/** Payouts read at one time. */
+export const payoutPageSize = 200;
+/** What left so long before a backup's last row is looked through as well: clocks of node and house may differ. */
+export const beforeCopyMs = 60 * 60 * 1000;
 /** An invoice to pay: time enough to send it, and not kept for a day that nobody remembers. */
 export const minPayoutExpiryMs = 60_000;
 export const maxPayoutExpiryMs = 24 * 60 * 60 * 1000;

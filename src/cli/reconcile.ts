@@ -5,7 +5,7 @@ import { askOwnersDoor, type OwnersDoor } from "./owners-door.ts";
 
 const usage = "hearth reconcile [--days N]   compares what the node was paid and paid out with what the ledger says (30 days where nothing is said)";
 
-type Found = { kind: string; payment_hash: string; payout?: string; paid_out_msat?: string; fee_msat?: string; booked_fee_msat?: string; credited_msat?: string; paid_msat?: string; node_says?: string; reference?: string };
+type Found = { kind: string; payment_hash: string; payout?: string; account_id?: string; paid_out_msat?: string; fee_msat?: string; booked_fee_msat?: string; credited_msat?: string; paid_msat?: string; node_says?: string; reference?: string };
 type Said = { settled_on_node: number; credited_here: number; repaired: number; payouts?: { paid_out_here: number; ended_now: number; still_open: number }; discrepancies: Found[] };
 
 /** The process's exit code: 1 where something does not agree. @throws AppError with what to do. */
@@ -30,6 +30,8 @@ function sentence({ kind, payment_hash: hash, credited_msat: credited, paid_msat
   switch (kind) {
     case "not_paid_out":
       return `${hash}  ${payout.payout} paid out ${payout.paid_out_msat} msat, but the node says ${says}`;
+    case "paid_all_the_same":
+      return `${hash}  ${payout.payout} over ${payout.paid_out_msat} msat was given back, but the node has paid it; hearth payouts book ${hash} ${payout.account_id} takes it again`;
     case "fee_differs":
       return `${hash}  the way of ${payout.payout} was booked with ${payout.booked_fee_msat} msat, but the node says ${payout.fee_msat}`;
     case "amount_differs":

@@ -17,6 +17,10 @@ export type InvoiceText = {
   network: Exclude<Network, "sandbox">;
   /** Public key of the node that is paid, recovered from the signature. */
   payee: string;
+  /** It needs something of its payer that not everybody can, or a payment of another kind (AMP). */
+  asksForMore: boolean;
+  /** Blocks that its last hop wants to have. */
+  finalCltvBlocks: number;
   /** Empty when the invoice carries only the hash of a description. */
   memo: string;
 };
@@ -30,6 +34,10 @@ export type InvoiceToSign = {
   timestampS: number;
   expirySeconds: number;
 };
+
+type FeatureBits = NonNullable<ReturnType<typeof decode>["tagsObject"]["feature_bits"]>;
+/** option_amp: paid by other hashes than the invoice's own. */
+const ampBits: readonly number[] = [30, 31];
 
 type Chain = NonNullable<PaymentRequestObject["network"]>;
 
@@ -105,5 +113,11 @@ function meaning(decoded: ReturnType<typeof decode>, network: InvoiceText["netwo
   const expiresAtMs = ((decoded.timestamp ?? NaN) + (tags.expire_time ?? defaultExpirySeconds)) * 1000;
   if (!Number.isSafeInteger(expiresAtMs) || !decoded.payeeNodeKey) return undefined;
   const amountMsat = decoded.millisatoshis ? msat(BigInt(decoded.millisatoshis)) : undefined;
-  return { paymentHash, amountMsat, expiresAtMs, network, payee: decoded.payeeNodeKey, memo: tags.description ?? "" };
+  return { paymentHash, amountMsat, expiresAtMs, network, payee: decoded.payeeNodeKey, memo: tags.description ?? "", asksForMore: asksForMore(tags.feature_bits), finalCltvBlocks: tags.min_final_cltv_expiry ?? minFinalCltvBlocks };
+}
+
+/** BOLT 9: an even bit is a must. What the library does not name begins at `start_bit`. */
+function asksForMore(features: FeatureBits | undefined): boolean {
+  const { start_bit: start = 0, bits = [] } = features?.extra_bits ?? {};
+  return bits.some((isSet, at) => isSet && ((start + at) % 2 === 0 || ampBits.includes(start + at)));
 }

@@ -31,13 +31,20 @@ export function lndPayer(rpc: LndRpc): Payable {
   };
 }
 
-async function pay(rpc: LndRpc, { bolt11, feeLimitMsat }: NewPayment, signal: AbortSignal): Promise<PaymentState> {
+async function pay(rpc: LndRpc, { bolt11, paymentHash, feeLimitMsat }: NewPayment, signal: AbortSignal): Promise<PaymentState> {
   const request = { payment_request: bolt11, fee_limit_msat: String(feeLimitMsat), timeout_seconds: paymentTimeoutSeconds, cltv_limit: maxPaymentCltvBlocks };
-  for await (const told of rpc.stream("SendPaymentV2", request, payment, signal)) {
-    const state = stateOf(told);
-    if (state.state !== "pending") return state;
+  try {
+    for await (const told of rpc.stream("SendPaymentV2", request, payment, signal)) {
+      const state = stateOf(told);
+      if (state.state !== "pending") return state;
+    }
+    return { state: "pending" };
+  } catch (error) {
+    // Refused at the door: nothing was begun. Whatever else LND says no to may have been.
+    if (!(error instanceof LndError) || error.trouble !== "forbidden") throw error;
+    const kept = await lookUp(rpc, paymentHash);
+    return kept.state === "unknown" ? { state: "failed", reason: error.message } : kept;
   }
-  return { state: "pending" };
 }
 
 /** The stream of one that is under way begins with how it stands. */

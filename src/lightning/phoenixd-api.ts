@@ -100,7 +100,7 @@ export class PhoenixdApi {
   /** Errors are plain text (`StatusPages` in Api.kt). */
   #toError(status: number, text: string): PhoenixdError {
     const words = text.trim().slice(0, 200);
-    if (status === 401) return new PhoenixdError("forbidden", "phoenixd refuses the password; the one to sell with is http-password-limited-access in its phoenix.conf.");
+    if (status === 401) return new PhoenixdError("forbidden", "phoenixd refuses the password; in its phoenix.conf, http-password-limited-access is the one to sell with, http-password the one that may pay.");
     // Any other 404 is not phoenixd's word on an invoice: something else may stand at this address.
     if (status === 404 && words === "Not found") return new PhoenixdError("not_found", words);
     if (status === 404) return new PhoenixdError("refused", `There is no API of phoenixd at ${new URL(this.#access.url).host}; check its url.`);

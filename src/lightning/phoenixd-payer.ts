@@ -1,13 +1,13 @@
 /**
  * Money out through phoenixd, with its full password. It pays while it is asked (`peer.payInvoice` in Api.kt), at a price of its own that no
- * request can bound, and knows whole sats of what it holds. What is on its way out is no part of its balance.
+ * request can bound, and knows whole sats of what it holds.
  */
 import { z } from "zod";
-import { phoenixdPaymentPage } from "../base/limits.ts";
+import { phoenixdPaymentPage, stuckPayoutAfterMs } from "../base/limits.ts";
 import { ceilDivide, ceilToSat, msat, satToMsat, type Msat } from "../money/msat.ts";
 import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
 import { type PhoenixdApi, PhoenixdError } from "./phoenixd-api.ts";
-import { balance } from "./phoenixd.ts";
+import { balance, type PhoenixdOptions } from "./phoenixd.ts";
 
 const sent = z.object({ paymentHash: z.string() });
 /** `sent` has the fees in it, in whole sats; `fees` are msat. */
@@ -17,14 +17,22 @@ const outgoing = z.object({
 
 type Outgoing = z.infer<typeof outgoing>;
 
-export function phoenixdPayer(api: PhoenixdApi): Payable {
+export function phoenixdPayer({ api, clock }: PhoenixdOptions): Payable {
   return {
-    holdsMsat: async () => msat(BigInt((await api.get("/getbalance", balance)).balanceSat) * 1000n),
+    holdsMsat: () => holds(api, clock.nowMs() - stuckPayoutAfterMs),
     leastFeeLimitMsat,
     pay: (payment, signal) => pay(api, payment, signal),
     lookupPayment: (paymentHash) => lookUp(api, paymentHash),
     listPaidOut: (sinceMs) => listPaidOut(api, sinceMs),
   };
+}
+
+/** What is on its way out is no part of its balance (`availableBalanceForSend`); nothing is for longer than its blocks last. */
+async function holds(api: PhoenixdApi, sinceMs: number): Promise<Msat> {
+  const { balanceSat } = await api.get("/getbalance", balance);
+  let sats = BigInt(balanceSat);
+  for await (const { isPaid, completedAt, sent: leaving } of listOutgoing(api, sinceMs)) if (!isPaid && completedAt == null) sats += BigInt(leaving);
+  return msat(sats * 1000n);
 }
 
 /** 0.4 % and 4 sats (`trampolineFees` in lightning-kmp's NodeParams.kt; phoenix.acinq.co/server/api). */
@@ -37,8 +45,8 @@ async function pay(api: PhoenixdApi, { bolt11, paymentHash }: NewPayment, signal
     await api.post("/payinvoice", { invoice: bolt11 }, sent, signal);
   } catch (error) {
     if (signal.aborted) return { state: "pending" };
-    if (!(error instanceof PhoenixdError) || error.trouble !== "payment_failed") throw error;
-    // Also said of an invoice that is being paid, or was: what the node keeps of it tells which.
+    // Refused at the door, or answered that it failed; the latter also of an invoice that is being paid, or was. What the node keeps tells which.
+    if (!(error instanceof PhoenixdError) || (error.trouble !== "payment_failed" && error.trouble !== "forbidden")) throw error;
     const kept = await lookUp(api, paymentHash);
     return kept.state === "unknown" ? { state: "failed", reason: error.message } : kept;
   }
@@ -59,16 +67,21 @@ function stateOf({ isPaid, preimage, fees, completedAt }: Outgoing): PaymentStat
   return completedAt == null ? { state: "pending" } : { state: "failed", reason: "phoenixd found no way" };
 }
 
-/** Those that failed are left out by phoenixd; what went on chain has no hash. */
-async function* listPaidOut(api: PhoenixdApi, sinceMs: number): AsyncGenerator<PaidOut> {
+/** Of any state; without `all`, those on their way are left out (`listOutgoingPayments` in SqlitePaymentsDb.kt). */
+async function* listOutgoing(api: PhoenixdApi, sinceMs: number): AsyncGenerator<Outgoing> {
   for (let offset = 0; ; offset += phoenixdPaymentPage) {
-    const page = await api.get(`/payments/outgoing?from=${sinceMs}&limit=${phoenixdPaymentPage}&offset=${offset}`, z.array(outgoing));
-    for (const one of page) {
-      const { state } = stateOf(one);
-      if (one.paymentHash == null || (state !== "pending" && state !== "succeeded")) continue;
-      const amountMsat = satToMsat(ceilToSat(msat(BigInt(Math.max(0, one.sent * 1000 - one.fees)))));
-      yield { paymentHash: one.paymentHash, amountMsat, atMs: one.createdAt, state };
-    }
+    const page = await api.get(`/payments/outgoing?all=true&from=${sinceMs}&limit=${phoenixdPaymentPage}&offset=${offset}`, z.array(outgoing));
+    yield* page;
     if (page.length < phoenixdPaymentPage) return;
+  }
+}
+
+/** What went on chain has no hash. */
+async function* listPaidOut(api: PhoenixdApi, sinceMs: number): AsyncGenerator<PaidOut> {
+  for await (const one of listOutgoing(api, sinceMs)) {
+    const { state } = stateOf(one);
+    if (one.paymentHash == null || (state !== "pending" && state !== "succeeded")) continue;
+    const amountMsat = satToMsat(ceilToSat(msat(BigInt(Math.max(0, one.sent * 1000 - one.fees)))));
+    yield { paymentHash: one.paymentHash, amountMsat, atMs: one.createdAt, state };
   }
 }

@@ -1,6 +1,7 @@
 /** The owner's hand on money out: the switch, what is open, the word on what no node knows, and what left while a backup was away. */
 import type { Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
+import { beforeCopyMs, payoutPageSize } from "../base/limits.ts";
 import { newId } from "../base/ids.ts";
 import type { PaidOut } from "../lightning/node.ts";
 import type { Payout } from "../payments/payout.ts";
@@ -9,11 +10,6 @@ import type { OwnersDecision, Payouts, PayoutsState } from "../payments/payouts.
 import { confirmRestore, restoreToConfirm, switchPayouts } from "../payments/payout-switch.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
-
-/** Payouts of one page of the list. */
-const pageSize = 100;
-/** Clocks of node and house may differ. */
-const beforeCopyMs = 60 * 60 * 1000;
 
 /** `stillOpen`: ours whose end the node does not know. `notKnownHere`: what left since the copy was made, other apps' payments too. */
 export type RestoreReview = { restoredAtMs: number; sinceMs: number; stillOpen: Payout[]; notKnownHere: PaidOut[] };
@@ -41,7 +37,7 @@ export class OwnerPayouts {
 
   /** Newest first, from before `beforeId`. */
   list(beforeId: string): Payout[] {
-    return listPayouts(this.#reader, beforeId, pageSize);
+    return listPayouts(this.#reader, beforeId, payoutPageSize);
   }
 
   /** Off: nothing more is sent, and what was sent is asked about as before. */
@@ -59,14 +55,20 @@ export class OwnerPayouts {
   async reviewRestore(): Promise<RestoreReview> {
     const restoredAtMs = this.#restored();
     for (const payout of this.#payouts.open) await this.#payouts.ask(payout);
-    const { last } = this.#reader.get<{ last: bigint | null }>("SELECT max(at_ms) AS last FROM transfer WHERE at_ms <= ?", restoredAtMs)!;
-    const sinceMs = Math.max(0, Number(last ?? 0n) - beforeCopyMs);
+    const last = this.#reader.get<{ at_ms: bigint }>("SELECT at_ms FROM transfer WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1", restoredAtMs);
+    const sinceMs = Math.max(0, Number(last?.at_ms ?? 0n) - beforeCopyMs);
     const notKnownHere: PaidOut[] = [];
-    for await (const paid of await this.#payouts.listPaidOut(sinceMs)) if (findPayoutByHash(this.#reader, paid.paymentHash) === undefined) notKnownHere.push(paid);
+    for await (const paid of await this.#payouts.listPaidOut(sinceMs)) if (!this.#isBooked(paid.paymentHash)) notKnownHere.push(paid);
     return { restoredAtMs, sinceMs, stillOpen: this.#payouts.open, notKnownHere };
   }
 
-  /** One of those that the review lists, as a payout of this account. @throws AppError `not_found`, `conflict`, `node_unavailable`, `payouts_off`. */
+  /** One that was given back is as little booked as one that is not known. */
+  #isBooked(paymentHash: string): boolean {
+    const payout = findPayoutByHash(this.#reader, paymentHash);
+    return payout !== undefined && payout.state !== "failed";
+  }
+
+  /** One of those that the review or a comparison lists, as a payout of this account. @throws AppError `not_found`, `conflict`, `node_unavailable`, `payouts_off`. */
   async book(paymentHash: string, accountId: string): Promise<Payout> {
     const paid = await this.#findPaidOut(paymentHash);
     return this.#payouts.book(newId("po", paid.atMs, this.#random), paid, accountId);

@@ -14,7 +14,7 @@ export type AnyDiscrepancy = Discrepancy | PayoutDiscrepancy;
 
 export type ReconcileReport = Omit<Reconciliation, "discrepancies"> & {
   discrepancies: AnyDiscrepancy[];
-  /** Undefined where the node may not pay. */
+  /** Undefined where the node may not pay, or cannot be asked for it. */
   payouts: Omit<PayoutReconciliation, "discrepancies"> | undefined;
   atMs: number;
   days: number;
@@ -56,11 +56,22 @@ export class Reconciler {
     // Asked one by one through the guard, listed by the node itself.
     const node = { lookupInvoice: this.#node.lookupInvoice.bind(this.#node), listSettled };
     const result = await reconcile({ node, payments: this.#payments, reader: this.#reader }, atMs - days * dayMs);
-    const payouts = this.#node.mayPay ? await reconcilePayouts({ payouts: this.#payouts, reader: this.#reader }, atMs - days * dayMs) : undefined;
+    const payouts = await this.#comparePayouts(atMs - days * dayMs);
     const discrepancies = [...result.discrepancies, ...(payouts?.discrepancies ?? [])];
     for (const one of discrepancies) log.error("reconcile.discrepancy", describe(one));
     log.info("reconcile.done", { days, settled: result.settledOnNode, credited: result.creditedHere, repaired: result.repaired, ...(payouts && { paid_out: payouts.paidOutHere }), discrepancies: discrepancies.length });
     return (this.#last = { ...result, discrepancies, payouts, atMs, days });
+  }
+
+  /** A right to pay that does not work is no reason not to look at what came in. */
+  async #comparePayouts(sinceMs: number): Promise<PayoutReconciliation | undefined> {
+    if (!this.#node.mayPay) return undefined;
+    try {
+      return await reconcilePayouts({ payouts: this.#payouts, reader: this.#reader }, sinceMs);
+    } catch (error) {
+      log.warn("reconcile.payouts_failed", { reason: describeError(error) });
+      return undefined;
+    }
   }
 
   /** Tries until it has worked once. */

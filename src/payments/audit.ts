@@ -1,5 +1,6 @@
 /** Holds invoices and payouts against the journal: one credit per payment, of exactly what the payer paid; what left is what a payout says. */
 import type { AuditFinding } from "../ledger/audit.ts";
+import { opens } from "../lightning/preimage.ts";
 import type { Tx } from "../store/command.ts";
 
 /** Each answers rows of one column `what`; no row means that it holds. */
@@ -23,11 +24,13 @@ const payoutChecks = [
   `SELECT 'payout ' || p.id || ' is not what was paid out' AS what FROM payout p
      WHERE (SELECT coalesce(sum(t.amount_msat), 0) FROM transfer t WHERE t.id IN (${accountOf} || ':paid', ${accountOf} || ':fee', ${accountOf} || ':excess') AND t.credit_account = 'node')
        <> iif(p.state = 'succeeded', p.amount_msat + p.fee_msat, 0)`,
-  `SELECT 'payout ' || p.id || ' did not come from its account or go back to it' AS what FROM payout p JOIN transfer t ON t.id IN (${accountOf}, ${accountOf} || ':back')
-     WHERE iif(t.id = ${accountOf}, t.debit_account, t.credit_account) <> p.account_id OR iif(t.id = ${accountOf}, t.credit_account, t.debit_account) <> ${accountOf}`,
+  `SELECT 'payout ' || p.id || ' cost its account another part of its way than its limit says' AS what FROM payout p WHERE p.state = 'succeeded'
+     AND coalesce((SELECT t.amount_msat FROM transfer t WHERE t.id = ${accountOf} || ':excess'), 0) <> max(0, p.fee_msat - p.fee_limit_msat)`,
+  `SELECT 'payout ' || p.id || ' did not come from its account or go back to it' AS what FROM payout p JOIN transfer t ON t.id IN (${accountOf}, ${accountOf} || ':again', ${accountOf} || ':back')
+     WHERE iif(t.id LIKE '%:back', t.credit_account, t.debit_account) <> p.account_id OR iif(t.id LIKE '%:back', t.debit_account, t.credit_account) <> ${accountOf}`,
   `SELECT 'transfer ' || t.id || ' is of no payout' AS what FROM transfer t
      WHERE (t.debit_account LIKE 'payout:%' OR t.credit_account LIKE 'payout:%' OR 'routing-fees' IN (t.debit_account, t.credit_account)) AND NOT EXISTS
-     (SELECT 1 FROM payout p WHERE t.kind = 'plain' AND t.id IN (${accountOf}, ${accountOf} || ':paid', ${accountOf} || ':fee', ${accountOf} || ':excess', ${accountOf} || ':back')
+     (SELECT 1 FROM payout p WHERE t.kind = 'plain' AND t.id IN (${accountOf}, ${accountOf} || ':again', ${accountOf} || ':paid', ${accountOf} || ':fee', ${accountOf} || ':excess', ${accountOf} || ':back')
        AND p.id = substr(t.id, 8, 29))`,
 ];
 
@@ -35,6 +38,12 @@ function findings(tx: Pick<Tx, "all">, rule: string, checks: readonly string[]):
   return checks.flatMap((sql) => tx.all<{ what: string }>(sql).map(({ what }) => ({ rule, what })));
 }
 
+/** A payout that succeeded has its proof. */
+function unproven(tx: Pick<Tx, "all">): AuditFinding[] {
+  const succeeded = tx.all<{ id: string; payment_hash: string; preimage: string }>("SELECT id, payment_hash, preimage FROM payout WHERE state = 'succeeded'");
+  return succeeded.filter(({ preimage, payment_hash }) => !opens(preimage, payment_hash)).map(({ id }) => ({ rule: "I8", what: `payout ${id} succeeded without a preimage that fits` }));
+}
+
 export function auditPayments(tx: Pick<Tx, "all">): AuditFinding[] {
-  return [...findings(tx, "I4", invoiceChecks), ...findings(tx, "I8", payoutChecks)];
+  return [...findings(tx, "I4", invoiceChecks), ...findings(tx, "I8", payoutChecks), ...unproven(tx)];
 }

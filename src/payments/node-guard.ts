@@ -2,11 +2,11 @@
  * A node that is used only once it is known to be the one this data directory belongs to. A node that cannot be reached yet is no reason
  * not to start: what is asked of it fails until it answers. Another node's money is never mixed with this one's.
  */
-import { AppError } from "../base/errors.ts";
 import { describeError } from "../base/log.ts";
 import type { Liquid, Network, Node, NodeAbilities, NodeCondition, Payable, SettledInvoice } from "../lightning/node.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
+import { payoutsOff } from "./payout.ts";
 import { bindNode, boundNode } from "./node-identity.ts";
 
 export type NodeIdentity = { network: Network; publicKey: string };
@@ -63,7 +63,7 @@ export class NodeGuard implements Node {
   /** @throws AppError `payouts_off`, `node_unavailable`. */
   async payer(): Promise<Payable> {
     const { payer } = this.#node;
-    if (payer === undefined) throw new AppError("payouts_off", "This house pays nothing out.");
+    if (payer === undefined) throw payoutsOff();
     await this.check();
     return payer;
   }

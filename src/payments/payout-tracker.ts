@@ -11,7 +11,7 @@ import { isEnded, type OpenPayout, type Payout, type PayoutEnd } from "./payout.
 export type TrackerParts = {
   clock: Clock;
   find(id: string): Payout | undefined;
-  lookUp(paymentHash: string): Promise<PaymentState>;
+  lookUp(payout: OpenPayout): Promise<PaymentState>;
   condition(): Promise<NodeCondition>;
   /** What the node's word ends it with; undefined where it does not. */
   endBy(payout: OpenPayout, said: PaymentState): PayoutEnd | undefined;
@@ -49,7 +49,7 @@ export class PayoutTracker {
   }
 
   async #look(payout: OpenPayout, absences: Absences): Promise<void> {
-    const said = await this.#parts.lookUp(payout.paymentHash);
+    const said = await this.#parts.lookUp(payout);
     const end = this.#parts.endBy(payout, said) ?? (await absences.endBy(payout, said));
     if (end && !this.#stop.signal.aborted) await this.#parts.end(payout, end);
   }
@@ -57,7 +57,7 @@ export class PayoutTracker {
 
 /**
  * A node that has no such payment may be restoring itself, or our request may still be on its way to it. It counts as never sent only when
- * the node is in order, the invoice can be paid by nobody any more, and looks that lie apart agree.
+ * the node never had it, is in order, the invoice can be paid by nobody any more, and looks that lie apart agree.
  */
 class Absences {
   readonly #parts: Pick<TrackerParts, "clock" | "condition">;
@@ -68,9 +68,9 @@ class Absences {
     this.#parts = parts;
   }
 
-  async endBy({ expiresAtMs }: OpenPayout, said: PaymentState): Promise<PayoutEnd | undefined> {
+  async endBy({ expiresAtMs, known }: OpenPayout, said: PaymentState): Promise<PayoutEnd | undefined> {
     const nowMs = this.#parts.clock.nowMs();
-    const counts = said.state === "unknown" && nowMs > expiresAtMs + absentPayoutAfterMs && (await this.#parts.condition()).kind === "ready";
+    const counts = said.state === "unknown" && !known && nowMs > expiresAtMs + absentPayoutAfterMs && (await this.#parts.condition()).kind === "ready";
     if (!counts) {
       this.#count = 0;
       return undefined;

@@ -8,6 +8,7 @@
  *
  * Whatever else the node says, or does not say, leaves a sent one as it is: its money stays in its account and the node is asked again.
  */
+import { AppError } from "../base/errors.ts";
 import { type Msat, msat } from "../money/msat.ts";
 
 type PayoutFacts = {
@@ -21,6 +22,8 @@ type PayoutFacts = {
   /** The invoice's. */
   expiresAtMs: number;
   createdAtMs: number;
+  /** The node has said once that it has this payment: from then on its not knowing it any more ends nothing. */
+  known: boolean;
 };
 
 /** `hearth`: it was never sent. */
@@ -40,6 +43,10 @@ export type PayoutEnd =
 
 export function isEnded(payout: Payout): payout is SucceededPayout | FailedPayout {
   return payout.state !== "intent" && payout.state !== "sent";
+}
+
+export function payoutsOff(): AppError {
+  return new AppError("payouts_off", "This house pays nothing out at the moment; your balance stays where it is.", { retryable: true, retryAfterSeconds: 3_600 });
 }
 
 /** Where the money of one is. */
@@ -83,12 +90,13 @@ export type PayoutRow = {
   preimage: string | null;
   fee_msat: bigint | null;
   reason: string | null;
+  known: bigint;
 };
 
 export function toPayout(row: PayoutRow): Payout {
   const facts: PayoutFacts = {
     id: row.id, accountId: row.account_id, paymentHash: row.payment_hash, bolt11: row.bolt11, amountMsat: msat(row.amount_msat),
-    feeLimitMsat: msat(row.fee_limit_msat), expiresAtMs: Number(row.expires_at_ms), createdAtMs: Number(row.created_at_ms),
+    feeLimitMsat: msat(row.fee_limit_msat), expiresAtMs: Number(row.expires_at_ms), createdAtMs: Number(row.created_at_ms), known: row.known === 1n,
   };
   const ended = { endedAtMs: Number(row.ended_at_ms), endedBy: row.ended_by! };
   switch (row.state) {

@@ -4,16 +4,16 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { payoutStreamMs, payoutWaitMs, stuckPayoutAfterMs } from "../base/limits.ts";
+import { insolventMs, payoutStreamMs, payoutWaitMs, stuckPayoutAfterMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
 import { owedMsat } from "../ledger/owed.ts";
 import type { NodeCondition, PaidOut, Payable, PaymentState } from "../lightning/node.ts";
 import { opens } from "../lightning/preimage.ts";
-import type { Msat } from "../money/msat.ts";
+import { maxMsatOf, type Msat } from "../money/msat.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
-import { type EndedBy, isEnded, type OpenPayout, type Payout, type PayoutEnd } from "./payout.ts";
-import { bookPayout, type BookPayoutOutcome, endPayout, findPayout, listOpenPayouts, sendPayout, startPayouts } from "./payout-commands.ts";
+import { type EndedBy, isEnded, type OpenPayout, type Payout, type PayoutEnd, payoutsOff } from "./payout.ts";
+import { bookPayout, type BookPayoutOutcome, endPayout, findPayout, knowPayout, listOpenPayouts, sendPayout, startPayouts } from "./payout-commands.ts";
 import { isPayoutSwitchOn, restoreToConfirm } from "./payout-switch.ts";
 import { PayoutTracker } from "./payout-tracker.ts";
 
@@ -38,8 +38,10 @@ export class Payouts {
   readonly #reserveMsat: Msat;
   readonly #tracker: PayoutTracker;
   readonly #stop = new AbortController();
-  readonly #paying = new Set<Promise<void>>();
-  #insolvent = false;
+  /** By id: what the node is being asked for now. */
+  readonly #paying = new Map<string, Promise<void>>();
+  /** When it was last found so. */
+  #insolventAtMs: number | undefined;
 
   /** @param parts.reserveMsat What the node must keep besides all that is owed. */
   constructor(parts: { node: PayingNode; writer: Writer; reader: Reader; clock: Clock; boot: bigint; reserveMsat: Msat }) {
@@ -52,7 +54,7 @@ export class Payouts {
     this.#tracker = new PayoutTracker({
       clock: parts.clock,
       find: (id) => this.find(id),
-      lookUp: (paymentHash) => this.lookUp(paymentHash),
+      lookUp: (payout) => this.#lookUpOpen(payout),
       condition: () => parts.node.condition(),
       endBy: endBy,
       end: (payout, end) => this.#end(payout, end, "node"),
@@ -63,7 +65,13 @@ export class Payouts {
     if (!this.#node.mayPay) return { on: false, why: "no_right" };
     if (!isPayoutSwitchOn(this.#reader)) return { on: false, why: "switched_off" };
     if (restoreToConfirm(this.#reader) !== undefined) return { on: false, why: "restored" };
-    return this.#insolvent ? { on: false, why: "insolvent" } : { on: true };
+    return this.#insolventAtMs === undefined ? { on: true } : { on: false, why: "insolvent" };
+  }
+
+  /** A want of money may have passed: it is looked at again after some seconds. */
+  get mayTry(): boolean {
+    const { state } = this;
+    return state.on || (state.why === "insolvent" && this.#clock.nowMs() >= this.#insolventAtMs! + insolventMs);
   }
 
   find(id: string): Payout | undefined {
@@ -85,7 +93,7 @@ export class Payouts {
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all([this.#tracker.stop(), ...this.#paying]);
+    await Promise.all([this.#tracker.stop(), ...this.#paying.values()]);
   }
 
   /**
@@ -94,8 +102,8 @@ export class Payouts {
    */
   async send(payout: OpenPayout): Promise<Payout> {
     const payer = await this.#mayBeSent(payout);
-    const paying = this.#pay(payer, payout).finally(() => this.#paying.delete(paying));
-    this.#paying.add(paying);
+    const paying = this.#pay(payer, payout).finally(() => this.#paying.delete(payout.id));
+    this.#paying.set(payout.id, paying);
     const waited = new AbortController();
     await Promise.race([paying, this.#clock.sleep(payoutWaitMs, waited.signal)]);
     waited.abort();
@@ -106,8 +114,10 @@ export class Payouts {
     try {
       const payer = await this.#node.payer();
       await this.#checkNode(payer, payout);
-      const { ok } = await this.#writer.durable(sendPayout, { id: payout.id });
-      if (!ok) throw payoutsOff();
+      // Whoever stops asks the node for nothing more.
+      if (this.#stop.signal.aborted || !(await this.#writer.durable(sendPayout, { id: payout.id })).ok) throw payoutsOff();
+      // Outside the ledger too: a backup that is put back does not know whose payment this was.
+      log.info("payout.sent", { payout: payout.id, account: payout.accountId, payment_hash: payout.paymentHash, amount_msat: payout.amountMsat });
       return payer;
     } catch (error) {
       await this.#end(payout, { state: "returned", reason: error instanceof AppError ? error.message : "Hearth made a mistake." }, "hearth");
@@ -117,15 +127,22 @@ export class Payouts {
 
   async #checkNode(payer: Payable, { paymentHash, amountMsat, feeLimitMsat }: OpenPayout): Promise<void> {
     if (feeLimitMsat < payer.leastFeeLimitMsat(amountMsat)) throw new AppError("payouts_off", "This house allows less for a payment's way than its node takes.");
+    const before = await this.#owed();
     // What another app of the node has paid cannot be told from what we pay.
     const [known, holdsMsat] = await Promise.all([payer.lookupPayment(paymentHash), payer.holdsMsat()]);
     if (known.state !== "unknown") throw new AppError("invoice_already_used", "This invoice was paid, or tried, before; ask for a new one.");
-    await this.#writer.caughtUp();
-    const owed = owedMsat(this.#reader);
-    this.#insolvent = owed + this.#reserveMsat > holdsMsat;
-    if (!this.#insolvent) return;
+    // What ended while the node was asked is in one of the two.
+    const owed = maxMsatOf(before, await this.#owed());
+    const isInsolvent = owed + this.#reserveMsat > holdsMsat;
+    this.#insolventAtMs = isInsolvent ? this.#clock.nowMs() : undefined;
+    if (!isInsolvent) return;
     log.error("payout.insolvent", { owed_msat: owed, holds_msat: holdsMsat, reserve_msat: this.#reserveMsat });
     throw payoutsOff();
+  }
+
+  async #owed(): Promise<Msat> {
+    await this.#writer.caughtUp();
+    return owedMsat(this.#reader);
   }
 
   /** Never throws: what is not known is asked about. */
@@ -137,6 +154,7 @@ export class Payouts {
     void this.#clock.sleep(payoutStreamMs, leaving.signal).then(leave);
     try {
       const said = await payer.pay({ bolt11, paymentHash, amountMsat, feeLimitMsat }, leaving.signal);
+      await this.#remember(payout, said);
       const end = endBy(payout, said);
       if (end) return await this.#end(payout, end, "node");
     } catch (error) {
@@ -167,11 +185,11 @@ export class Payouts {
    */
   async book(id: string, { paymentHash, amountMsat }: Pick<PaidOut, "paymentHash" | "amountMsat">, accountId: string): Promise<Payout> {
     const said = await this.lookUp(paymentHash);
-    if (said.state !== "succeeded") throw new AppError("conflict", `The node says that this payment is ${said.state}; only one that has succeeded can be booked.`);
+    if (said.state !== "succeeded" || !opens(said.preimage, paymentHash)) throw new AppError("conflict", `The node says that this payment is ${said.state}; only one that has succeeded, with its proof, can be booked.`);
     const booked = await this.#writer.durable(bookPayout, { id, accountId, paymentHash, amountMsat, feeMsat: said.feeMsat, preimage: said.preimage, boot: this.#boot, atMs: this.#clock.nowMs() });
     if (!booked.ok) throw notBooked(booked);
-    log.info("payout.booked", { payout: id, account: accountId, amount_msat: amountMsat });
-    return this.find(id)!;
+    log.info("payout.booked", { payout: booked.id, account: accountId, amount_msat: amountMsat });
+    return this.find(booked.id)!;
   }
 
   /** @throws AppError `node_unavailable`, `payouts_off`. */
@@ -179,12 +197,23 @@ export class Payouts {
     return (await this.#node.payer()).lookupPayment(paymentHash);
   }
 
-  /** Asks now; answers whether that ended it. @throws AppError `node_unavailable`, `payouts_off`. */
+  /** The node's word on one that is sent, which ends it where it can. @throws AppError `node_unavailable`, `payouts_off`. */
   async ask(payout: OpenPayout): Promise<PaymentState> {
-    const said = await this.lookUp(payout.paymentHash);
+    const said = await this.#lookUpOpen(payout);
     const end = payout.state === "sent" ? endBy(payout, said) : undefined;
     if (end) await this.#end(payout, end, "node");
     return said;
+  }
+
+  async #lookUpOpen(payout: OpenPayout): Promise<PaymentState> {
+    const said = await this.lookUp(payout.paymentHash);
+    await this.#remember(payout, said);
+    return said;
+  }
+
+  /** A node that has had it once may lose it, and the payment still arrives. */
+  async #remember(payout: OpenPayout, said: PaymentState): Promise<void> {
+    if (said.state !== "unknown" && !payout.known) await this.#writer.durable(knowPayout, { id: payout.id });
   }
 
   /**
@@ -197,15 +226,25 @@ export class Payouts {
     if (isEnded(payout) || payout.state === "intent") throw new AppError("conflict", `This payout is ${payout.state}; there is nothing to decide.`);
     if (decision.paid && !opens(decision.preimage, payout.paymentHash)) throw new AppError("invalid_request", "This preimage does not belong to the payout's payment hash; only the right one proves that it was paid.", { param: "preimage" });
     const said = await this.ask(payout);
-    // An LND that was killed may call a payment in flight for ever; one that really is can still arrive for as long as its blocks last.
-    if (said.state === "pending" && this.#clock.nowMs() < payout.createdAtMs + stuckPayoutAfterMs)
-      throw new AppError("conflict", `The node says that this payment is on its way; before ${new Date(payout.createdAtMs + stuckPayoutAfterMs).toISOString()} only the node can give it up.`);
-    const end: PayoutEnd = decision.paid
-      ? { state: "succeeded", preimage: decision.preimage.toLowerCase(), feeMsat: decision.feeMsat }
-      : { state: "failed", reason: "The owner says that it was not paid." };
-    // Nothing is changed by it where the node's word has ended it.
-    await this.#end(payout, end, "owner");
+    if (!isEnded(this.find(id)!)) {
+      if (!decision.paid) this.#checkUndecided(payout, said);
+      const end: PayoutEnd = decision.paid
+        ? { state: "succeeded", preimage: decision.preimage.toLowerCase(), feeMsat: decision.feeMsat }
+        : { state: "failed", reason: "The owner says that it was not paid." };
+      await this.#end(payout, end, "owner");
+    }
     return this.find(id)!;
+  }
+
+  /** What may still leave is not given back, whoever says so. */
+  #checkUndecided({ id, createdAtMs, expiresAtMs }: OpenPayout, said: PaymentState): void {
+    const nowMs = this.#clock.nowMs();
+    if (said.state === "succeeded") throw new AppError("conflict", "The node says that this was paid, if without a proof that fits; it cannot be called unpaid.");
+    // Our request may be on its way to the node for as long as the invoice can be paid.
+    const untilMs = said.state === "unknown" ? expiresAtMs : createdAtMs + stuckPayoutAfterMs;
+    if (nowMs >= untilMs && !this.#paying.has(id)) return;
+    const what = said.state === "unknown" ? "The node does not know this payment yet, but its invoice can still be paid" : "The node says that this payment is on its way";
+    throw new AppError("conflict", `${what}; it can be called unpaid from ${new Date(untilMs).toISOString()} on.`);
   }
 }
 
@@ -224,11 +263,9 @@ function notBooked(refused: Extract<BookPayoutOutcome, { ok: false }>): AppError
       return new AppError("conflict", "This payment is a payout of this ledger already.");
     case "no_account":
       return new AppError("not_found", "No payer has this account; hearth key list and GET /admin/api/keys name them.");
+    case "another_account":
+      return new AppError("conflict", "This payment was a payout of another account, to which it was given back.");
     case "insufficient_balance":
       return new AppError("conflict", `This account holds ${refused.spendableMsat} msat, less than was paid out and its fee.`);
   }
-}
-
-export function payoutsOff(): AppError {
-  return new AppError("payouts_off", "This house pays nothing out at the moment; your balance stays where it is.", { retryable: true, retryAfterSeconds: 3_600 });
 }

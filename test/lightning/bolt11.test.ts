@@ -32,6 +32,8 @@ describe("signInvoice", () => {
 
   test("what was signed is what is read", () => {
     expect(readInvoice(signInvoice(input))).toEqual({
+      asksForMore: false,
+      finalCltvBlocks: 18,
       paymentHash: input.paymentHash,
       amountMsat: input.amountMsat,
       expiresAtMs: (1_763_722_855 + 600) * 1000,
@@ -59,9 +61,29 @@ describe("signInvoice", () => {
   });
 });
 
+describe("what an invoice asks of its payer", () => {
+  const withBits = (bits: number[], blocks = 18) => {
+    const unsigned = encode({
+      network: { bech32: "bcrt", pubKeyHash: 0x6f, scriptHash: 0xc4, validWitnessVersions: [0, 1] }, timestamp: 1_800_000_000, millisatoshis: "1000",
+      tags: [
+        { tagName: "payment_hash", data: input.paymentHash }, { tagName: "payment_secret", data: input.paymentSecret }, { tagName: "description", data: "" }, { tagName: "min_final_cltv_expiry", data: blocks },
+        // The library names bits up to 19.
+        { tagName: "feature_bits", data: { word_length: 11, var_onion_optin: { required: true }, payment_secret: { required: true }, extra_bits: { start_bit: 20, bits: Array.from({ length: 32 }, (_, at) => bits.includes(at + 20)) } } as never },
+      ],
+    }, false);
+    return readInvoice(sign(unsigned, "11".repeat(32)).paymentRequest!);
+  };
+
+  test.each([[[30], true], [[31], true], [[20], true], [[48], true], [[25], false], [[49], false], [[], false]])("feature bits %p: more than a plain payment is %p", (bits, more) => {
+    expect(withBits(bits)?.asksForMore).toBe(more);
+  });
+
+  test("the blocks of its last hop", () => expect([withBits([], 144)?.finalCltvBlocks, withBits([], 2_000)?.finalCltvBlocks]).toEqual([144, 2_000]));
+});
+
 describe("readInvoice", () => {
   test("the examples of BOLT 11 read as BOLT 11 says", () => {
-    const common = { paymentHash: specHash, network: "mainnet" as const, payee: specPayee };
+    const common = { paymentHash: specHash, network: "mainnet" as const, payee: specPayee, asksForMore: false, finalCltvBlocks: 18 };
     const donation = { amountMsat: undefined, memo: "Please consider supporting this project" };
     expect(readInvoice(specDonation)).toEqual({ ...common, ...donation, expiresAtMs: (1_496_314_658 + 3600) * 1000 });
     const coffee = { amountMsat: msat(250_000_000n), memo: "1 cup coffee" };

@@ -15,7 +15,7 @@ import { until } from "../support/hearth.ts";
 const fakes: FakePhoenixd[] = [];
 afterEach(async () => void (await Promise.all(fakes.splice(0).map((fake) => fake.stop()))));
 
-const payerOf = (fake: FakePhoenixd, password = fake.password) => phoenixdPayer(openPhoenixdApi({ url: fake.url, password, full: true }));
+const payerOf = (fake: FakePhoenixd, password = fake.password) => phoenixdPayer({ api: openPhoenixdApi({ url: fake.url, password, full: true }), clock: { nowMs: Date.now } });
 const paymentOf = ({ bolt11, paymentHash }: { bolt11: string; paymentHash: string }, sats: number) => ({ bolt11, paymentHash, amountMsat: msat(BigInt(sats) * 1_000n), feeLimitMsat: msat(20_000n) });
 const never = new AbortController().signal;
 
@@ -63,10 +63,10 @@ describe("a 200 with a reason", () => {
   });
 });
 
-test("the limited password pays nothing, and that is no word on the payment", async () => {
+test("the limited password pays nothing: a failure, where phoenixd keeps nothing of the payment", async () => {
   const fake = start();
   const invoice = fake.payees.invoice(500);
-  expect(payerOf(fake, fake.limitedPassword).pay(paymentOf(invoice, 500), never)).rejects.toMatchObject({ trouble: "forbidden" });
+  expect(await payerOf(fake, fake.limitedPassword).pay(paymentOf(invoice, 500), never)).toEqual({ state: "failed", reason: expect.stringContaining("refuses the password") });
   expect(await payerOf(fake).lookupPayment(invoice.paymentHash)).toEqual({ state: "unknown" });
 });
 
@@ -84,6 +84,20 @@ test("a reply that is lost leaves open whether it was asked", async () => {
 test("the price of its ways is known beforehand: 0.4 % and 4 sats, rounded up", () => {
   const payer = payerOf(start());
   expect([1_000n, 300_000n, 1_000_001n].map((amount) => payer.leastFeeLimitMsat(msat(amount)))).toEqual([4_004n, 5_200n, 8_001n].map(msat));
+});
+
+test("what is on its way out is still held, and listed as that", async () => {
+  const fake = start();
+  const before = await payerOf(fake).holdsMsat();
+  const invoice = fake.payees.invoice(500, true);
+  const said = payerOf(fake).pay(paymentOf(invoice, 500), never);
+  await until("it is on its way", async () => (await payerOf(fake).lookupPayment(invoice.paymentHash)).state === "pending");
+  const held = await payerOf(fake).holdsMsat();
+  // But for what the way will cost, which nobody knows yet.
+  expect([held <= before, held > before - 10_000n]).toEqual([true, true]);
+  expect(await Array.fromAsync(payerOf(fake).listPaidOut(0))).toMatchObject([{ paymentHash: invoice.paymentHash, state: "pending", amountMsat: 500_000n }]);
+  fake.payees.decide(invoice.paymentHash, true);
+  await said;
 });
 
 test("what it paid is listed over pages", async () => {

@@ -1,6 +1,6 @@
 /** How a payout ends that did not end by itself: by node and ledger held against each other, or by the owner's word. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { stuckPayoutAfterMs } from "../../src/base/limits.ts";
+import { payoutWaitMs, stuckPayoutAfterMs } from "../../src/base/limits.ts";
 import { msat } from "../../src/money/msat.ts";
 import { reconcilePayouts } from "../../src/payments/reconcile-payouts.ts";
 import { PayoutsHouse as House } from "../support/payouts-house.ts";
@@ -35,6 +35,28 @@ describe("node and ledger held against each other", () => {
     house.expectBooks();
   });
 
+  test("what was given back and left all the same is told, and booking takes it again, once", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.said.pay = lost;
+    const payout = await house.send(house.intent(account, 400n));
+    await house.clock.advance(payout.expiresAtMs - house.clock.nowMs());
+    await house.clock.until(house.payouts.decide(payout.id, { paid: false }));
+    // The node has paid it all the same, and its way cost more than the limit.
+    const preimage = house.preimageOf(payout.paymentHash);
+    house.said.lookupPayment = async () => ({ state: "succeeded", preimage, feeMsat: msat(20_000n) });
+    const { discrepancies } = await compare(house);
+    expect(discrepancies).toEqual([{ kind: "paid_all_the_same", paymentHash: payout.paymentHash, payout: payout.id, paidOutMsat: sats(400n), accountId: account }]);
+    const other = await house.accountWith(1_000n);
+    const book = (to: string) => house.clock.until(house.payouts.book("po_new", payout, to));
+    await expect(book(other)).rejects.toMatchObject({ code: "conflict" });
+    expect(await book(account)).toMatchObject({ id: payout.id, state: "succeeded", endedBy: "owner", feeMsat: 20_000n });
+    expect(house.spendable(account)).toBe(sats(1_000n - 414n));
+    await expect(book(account)).rejects.toMatchObject({ code: "conflict" });
+    expect((await compare(house)).discrepancies).toEqual([]);
+    house.expectBooks();
+  });
+
   test("what was booked and the node does not bear out is told, and nothing is taken back; the owner's own word is not", async () => {
     const house = new House();
     const account = await house.accountWith(1_000n);
@@ -57,9 +79,13 @@ describe("the owner's word", () => {
     return { account, payout: await house.send(house.intent(account, 400n)) };
   }
 
-  test("ends what the node does not know: not paid, and it goes back", async () => {
+  test("ends what the node does not know: not paid, and it goes back; not while its invoice can be paid", async () => {
     const house = new House();
     const { account, payout } = await unknown(house);
+    await house.clock.advance(payout.expiresAtMs - house.clock.nowMs() - 1_000);
+    await expect(house.clock.until(house.payouts.decide(payout.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
+    expect(house.spendable(account)).toBe(msat(586_000n));
+    await house.clock.advance(1_000);
     expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "failed", endedBy: "owner" });
     expect(house.spendable(account)).toBe(sats(1_000n));
     house.expectBooks();
@@ -86,6 +112,30 @@ describe("the owner's word", () => {
     await house.clock.advance(60_000);
     expect(await house.clock.until(house.payouts.decide(payout.id, { paid: false }))).toMatchObject({ state: "failed", endedBy: "owner" });
     expect(house.spendable(account)).toBe(sats(1_000n));
+  });
+
+  test("is not taken while our own request may be on its way to the node", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    // Tor, or a node that is busy: it arrives after everybody has given up waiting.
+    house.said.pay = async (payment, signal) => {
+      await house.clock.sleep(payoutWaitMs + 10_000);
+      return house.node.payer.pay(payment, signal);
+    };
+    const payout = await house.send(house.intent(account, 400n, { expirySeconds: payoutWaitMs / 1_000 }));
+    await expect(house.clock.until(house.payouts.decide(payout.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
+    await house.clock.advance(10_000);
+    expect(house.stateOf(payout)).toBe("failed");
+    house.expectBooks();
+  });
+
+  test("unpaid is not taken while the node says succeeded, with whatever proof", async () => {
+    const house = new House();
+    const { payout } = await unknown(house);
+    house.said.lookupPayment = async () => ({ state: "succeeded", preimage: "00".repeat(32), feeMsat: msat(0n) });
+    await house.clock.advance(payout.expiresAtMs - house.clock.nowMs());
+    await expect(house.clock.until(house.payouts.decide(payout.id, { paid: false }))).rejects.toMatchObject({ code: "conflict" });
+    expect(house.stateOf(payout)).toBe("sent");
   });
 
   test("counts less than the node's: it is asked first", async () => {

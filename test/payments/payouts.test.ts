@@ -1,13 +1,13 @@
 /**
  * Money out, against a whole sandbox node: a payment hash is sent once, and only the node's word on it ends a payout. The cells of the
- * failure matrix are named `step x fault`; those that need a process of its own are in test/durability/payout-crash.test.ts.
+ * failure matrix are named `step x fault`; what is sent and how it ends are in
+ * payout-sent.test.ts, those that need a process of their own in test/durability/payout-crash.test.ts.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { absentLooks, absentPayoutAfterMs, lastPayoutLookMs, payoutStreamMs, payoutWaitMs } from "../../src/base/limits.ts";
+import { lastPayoutLookMs } from "../../src/base/limits.ts";
 import { reserveCall, voidCall } from "../../src/charge/commands.ts";
 import { msat } from "../../src/money/msat.ts";
 import { feeLimitOf, maxCollectableSats } from "../../src/payments/payout.ts";
-import { endPayout } from "../../src/payments/payout-commands.ts";
 import { confirmRestore, switchPayouts } from "../../src/payments/payout-switch.ts";
 import { feeLimit, PayoutsHouse as House } from "../support/payouts-house.ts";
 import { stopHouses } from "../support/payments-house.ts";
@@ -15,7 +15,6 @@ import { stopHouses } from "../support/payments-house.ts";
 afterEach(stopHouses);
 
 const sats = (amount: bigint) => msat(amount * 1_000n);
-const lost = () => Promise.reject(new Error("the reply is lost"));
 
 describe("a payout", () => {
   test("is paid: the account pays amount and the fee really paid, and what the node holds is what the ledger says", async () => {
@@ -137,6 +136,21 @@ describe("whether money may leave", () => {
     expect(house.payouts.state).toEqual({ on: true });
   });
 
+  test("a payout that ends while the node is asked hides no want of money", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const held = await house.send(house.intent(account, 400n, { held: true }));
+    const next = house.intent(account, 200n);
+    // 100 sats are missing. It says what it holds, and before it is heard the other payment has left.
+    house.said.holdsMsat = async () => {
+      house.node.payer.decide(held.paymentHash, true);
+      await house.clock.settle();
+      return sats(900n);
+    };
+    await expect(house.send(next)).rejects.toMatchObject({ code: "payouts_off" });
+    expect([house.stateOf(held), house.stateOf(next)]).toEqual(["succeeded", "returned"]);
+  });
+
   test("the reserve is the owner's own", async () => {
     const house = new House();
     const account = await house.accountWith(1_000n);
@@ -209,6 +223,23 @@ describe("payout intent x", () => {
     expect(house.writer.run(reserveCall, { ...reserve, id: "c_2" })).toMatchObject({ ok: false });
   });
 
+  test("not more than eight of one account are on their way, nor more than a hundred of all", async () => {
+    const house = new House(1_000);
+    const accounts = await Promise.all(Array.from({ length: 13 }, () => house.accountWith(2_000n)));
+    const taken = accounts.flatMap((account) => Array.from({ length: 9 }, () => house.take(account, 100n)));
+    expect(taken.filter((one) => "id" in one)).toHaveLength(100);
+    expect(taken.slice(0, 9).map((one) => ("reason" in one ? one.reason : "taken"))).toEqual([...Array.from({ length: 8 }, () => "taken"), "too_many_open"]);
+  });
+
+  test("Hearth stops meanwhile: the node is not asked any more, and the money is back", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    house.said.holdsMsat = async () => (void house.payouts.stop(), sats(1_000n));
+    await expect(house.send(payout)).rejects.toMatchObject({ code: "payouts_off" });
+    expect([house.stateOf(payout), house.paid, house.spendable(account)]).toEqual(["returned", [], sats(1_000n)]);
+  });
+
   test("crash after commit: it was never sent, so it goes back at the start, and the same invoice may be tried again", async () => {
     const house = new House();
     const account = await house.accountWith(1_000n);
@@ -236,143 +267,5 @@ describe("payout intent x", () => {
     await house.clock.until(house.node.payer.pay(payout, new AbortController().signal));
     await expect(house.send(payout)).rejects.toMatchObject({ code: "invoice_already_used" });
     expect([house.stateOf(payout), house.paid]).toEqual(["returned", []]);
-  });
-});
-
-describe("payout sent x", () => {
-  test("crash after commit, before the node was asked: it stays, for nobody can know, and is never sent again", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = house.intent(account, 400n);
-    house.writer.tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", payout.id);
-    house.restart();
-    await house.payouts.start();
-    await house.clock.advance(absentPayoutAfterMs);
-    expect([house.stateOf(payout), house.paid]).toEqual(["sent", []]);
-    house.expectBooks();
-  });
-
-  test("the node never had it: failed only an hour after the invoice's expiry, by three looks that lie apart", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = house.intent(account, 400n);
-    house.writer.tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", payout.id);
-    await house.payouts.start();
-    await house.clock.advance(payout.expiresAtMs - house.clock.nowMs() + absentPayoutAfterMs - 1);
-    expect(house.stateOf(payout)).toBe("sent");
-    await house.clock.advance(lastPayoutLookMs * absentLooks);
-    expect([house.stateOf(payout), house.spendable(account), house.paid]).toEqual(["failed", sats(1_000n), []]);
-    house.expectBooks();
-  });
-
-  test("the node is not in order: its not knowing counts for nothing", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = house.intent(account, 400n);
-    house.writer.tx.run("UPDATE payout SET state = 'sent' WHERE id = ?", payout.id);
-    house.condition = { kind: "syncing", what: "catching up" };
-    await house.payouts.start();
-    await house.clock.advance(48 * 60 * 60 * 1000);
-    expect(house.stateOf(payout)).toBe("sent");
-    house.condition = { kind: "ready" };
-    await house.clock.advance(lastPayoutLookMs * absentLooks);
-    expect(house.stateOf(payout)).toBe("failed");
-  });
-
-  test("timeout or lost reply: the payment went on, and is found by its hash", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    house.node.misbehave({ losePayments: 1 });
-    const payout = await house.send(house.intent(account, 400n));
-    expect(payout.state).toBe("sent");
-    await house.clock.advance(5_000);
-    expect([house.stateOf(payout), house.spendable(account), house.paid.length]).toEqual(["succeeded", sats(599n), 1]);
-    house.expectBooks();
-  });
-
-  test("timeout or lost reply: it fails later, and is given back then", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = await house.send(house.intent(account, 400n, { held: true }));
-    expect([payout.state, house.spendable(account)]).toEqual(["sent", msat(586_000n)]);
-    await house.clock.advance(payoutStreamMs * 2);
-    house.node.payer.decide(payout.paymentHash, false);
-    await house.clock.advance(lastPayoutLookMs);
-    expect([house.stateOf(payout), house.spendable(account)]).toEqual(["failed", sats(1_000n)]);
-  });
-
-  test("node down for a day: asked for ever, never given back, never sent again", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    house.said.pay = lost;
-    const payout = await house.send(house.intent(account, 400n));
-    house.node.misbehave({ down: true });
-    await house.clock.advance(24 * 60 * 60 * 1000);
-    expect([house.stateOf(payout), house.spendable(account), house.paid.length]).toEqual(["sent", msat(586_000n), 1]);
-    // Ever less often: a second, two, four ... ten minutes.
-    expect(house.asked.length).toBeLessThan(160);
-    expect(house.asked.length).toBeGreaterThan(140);
-  });
-
-  test("client gone: it is carried on without the client", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = house.intent(account, 400n, { held: true });
-    void house.payouts.send(payout);
-    await house.clock.advance(payoutWaitMs / 2);
-    house.node.payer.decide(payout.paymentHash, true);
-    await house.clock.settle();
-    expect(house.stateOf(payout)).toBe("succeeded");
-  });
-
-  test("Hearth stops in good order meanwhile: it stays sent, and is found at the next start", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = await house.send(house.intent(account, 400n, { held: true }));
-    await house.clock.until(house.payouts.stop());
-    house.node.payer.decide(payout.paymentHash, true);
-    expect(house.stateOf(payout)).toBe("sent");
-    house.restart();
-    await house.payouts.start();
-    await house.clock.advance(2_000);
-    expect(house.stateOf(payout)).toBe("succeeded");
-    house.expectBooks();
-  });
-});
-
-describe("payout result x", () => {
-  test("duplicate or concurrent: told twice and by two, it ends once", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = await house.send(house.intent(account, 400n));
-    if (payout.state !== "succeeded") throw new Error(payout.state);
-    const again = { id: payout.id, by: "node" as const, boot: house.boot, atMs: house.clock.nowMs() };
-    expect(house.writer.run(endPayout, { ...again, end: { state: "succeeded", preimage: payout.preimage, feeMsat: msat(5_000n) } })).toEqual({ ok: true, ended: false });
-    expect(house.writer.run(endPayout, { ...again, end: { state: "failed", reason: "late" } })).toEqual({ ok: true, ended: false });
-    expect(house.writer.run(endPayout, { ...again, end: { state: "returned", reason: "late" } })).toEqual({ ok: true, ended: false });
-    expect(house.spendable(account)).toBe(sats(599n));
-    house.expectBooks();
-  });
-
-  test("an intent cannot fail or succeed, and what was sent cannot be returned", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    const payout = house.intent(account, 400n, { held: true });
-    const end = { id: payout.id, by: "node" as const, boot: house.boot, atMs: house.clock.nowMs() };
-    expect(house.writer.run(endPayout, { ...end, end: { state: "failed", reason: "x" } })).toEqual({ ok: true, ended: false });
-    await house.send(payout);
-    expect(house.writer.run(endPayout, { ...end, end: { state: "returned", reason: "x" } })).toEqual({ ok: true, ended: false });
-    expect(house.stateOf(payout)).toBe("sent");
-  });
-
-  test("crash before commit: the node is asked again at the start, and the payout ends once", async () => {
-    const house = new House();
-    const account = await house.accountWith(1_000n);
-    house.said.pay = async (payment, signal) => (await house.node.payer.pay(payment, signal), lost());
-    const payout = await house.send(house.intent(account, 400n));
-    house.restart();
-    await house.payouts.start();
-    await house.clock.advance(1_000);
-    expect([house.stateOf(payout), house.spendable(account), house.paid.length]).toEqual(["succeeded", sats(599n), 1]);
   });
 });

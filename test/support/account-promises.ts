@@ -46,6 +46,12 @@ export function findLostOfAccounts(tx: Pick<Tx, "get">, promises: Promises): str
     const row = tx.get<{ reference: string }>("SELECT reference FROM request_key WHERE account_id = ? AND purpose = ? AND key = ?", ...name.split(" "));
     if (row?.reference !== reference) return "lost: a request key";
   }
+  for (const [id, told] of promises.payouts) {
+    const row = tx.get<{ state: string }>("SELECT state FROM payout WHERE id = ?", id);
+    // What went on since may be there as well.
+    const mayBe = told === "intent" ? ["intent", "sent", "succeeded", "failed"] : told === "sent" ? ["sent", "succeeded", "failed"] : [told];
+    if (row === undefined || !mayBe.includes(row.state)) return `lost: a payout that was ${told}`;
+  }
   for (const [call, address] of promises.trials)
     if (tx.get("SELECT 1 FROM trial_call WHERE call_id = ? AND address_hash = ?", call, address) === undefined) return "lost: a free call that was used";
   return undefined;

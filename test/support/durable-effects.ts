@@ -13,7 +13,8 @@ export type DurableEffect =
   /** The call used the payment up, the key, or the address's free call. */
   | ["once", hash: string, call: string]
   | ["request", account: string, purpose: string, key: string, reference: string]
-  | ["trial", call: string, address: string];
+  | ["trial", call: string, address: string]
+  | ["payout", id: string, state: "intent" | "sent" | "succeeded" | "failed"];
 
 /** Everything clients were told so far. */
 export class Promises {
@@ -29,6 +30,8 @@ export class Promises {
   /** By account, purpose and key. */
   readonly requests = new Map<string, string>();
   readonly trials = new Map<string, string>();
+  /** How far each was. */
+  readonly payouts = new Map<string, string>();
 
   /** Takes a mark of the load; others mean nothing here. */
   take(mark: string): void {
@@ -57,11 +60,13 @@ export class Promises {
         return void this.requests.set(effect.slice(1, 4).join(" "), effect[4]);
       case "trial":
         return void this.trials.set(effect[1], effect[2]);
+      case "payout":
+        return void this.payouts.set(effect[1], effect[2]);
     }
   }
 
   get size(): number {
-    const { opened, forgotten, credited, posted, claimed, keys, ended, usedOnce, requests, trials } = this;
-    return [opened, forgotten, credited, posted, claimed, keys, ended, usedOnce, requests, trials].reduce((sum, told) => sum + told.size, 0);
+    const { opened, forgotten, credited, posted, claimed, keys, ended, usedOnce, requests, trials, payouts } = this;
+    return [opened, forgotten, credited, posted, claimed, keys, ended, usedOnce, requests, trials, payouts].reduce((sum, told) => sum + told.size, 0);
   }
 }

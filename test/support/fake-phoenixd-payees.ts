@@ -65,9 +65,9 @@ export class FakePayees {
     return one && toWire(one);
   }
 
-  /** `GET /payments/outgoing`: newest first, without those that failed. */
-  list(fromMs: number, limit: number, offset: number): object[] {
-    const kept = [...this.#outgoing.values()].filter(({ createdAt, completedAt, isPaid }) => createdAt >= fromMs && (isPaid || completedAt === undefined));
+  /** `GET /payments/outgoing`: newest first; with `all` by when they began, else those that succeeded since (SqlitePaymentsDb.kt). */
+  list(all: boolean, fromMs: number, limit: number, offset: number): object[] {
+    const kept = [...this.#outgoing.values()].filter(({ createdAt, completedAt, isPaid }) => (all ? createdAt >= fromMs : isPaid && completedAt! >= fromMs));
     return kept.reverse().slice(offset, offset + limit).map(toWire);
   }
 }

@@ -209,7 +209,7 @@ export class FakePhoenixd {
       case "/payments/incoming":
         return json([...this.#payments.values()].reverse().filter((one) => (one.completedAt ?? one.createdAt) >= from && (query.get("all") === "true" || one.completedAt !== undefined) && (query.get("externalId") ?? one.externalId) === one.externalId).slice(offset, offset + limit).map((one) => this.#toWire(one)));
       case "/payments/outgoing":
-        return json(this.payees.list(from, limit, offset));
+        return json(this.payees.list(query.get("all") === "true", from, limit, offset));
       default:
         return text(404, "Unknown endpoint (check api doc)");
     }

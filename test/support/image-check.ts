@@ -2,6 +2,7 @@
 import { Database } from "bun:sqlite";
 import { startBoot } from "../../src/ledger/boot.ts";
 import { auditLedger } from "../../src/ledger/audit.ts";
+import { auditPayments } from "../../src/payments/audit.ts";
 import { SqliteTx } from "../../src/store/sqlite-tx.ts";
 import { accountWholeness, findLostOfAccounts } from "./account-promises.ts";
 import { Promises } from "./durable-effects.ts";
@@ -71,7 +72,7 @@ function findBroken(tx: SqliteTx, promises: Promises): string | undefined {
 }
 
 function findUnbalanced(tx: SqliteTx): string | undefined {
-  const [finding] = auditLedger(tx);
+  const [finding] = [...auditLedger(tx), ...auditPayments(tx)];
   return finding && `audit: ${finding.rule} ${finding.what}`;
 }
 

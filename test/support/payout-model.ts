@@ -1,13 +1,15 @@
 /** Money out, told a second time: what is set aside for a payout leaves or comes back, once. */
 import type { Failed, Figures, LedgerModel } from "./ledger-model.ts";
 
-export type ModelPayout = { payer: string; hash: string; amount: bigint; limit: bigint; state: "intent" | "sent" | "succeeded" | "failed" | "returned"; fee: bigint; atMs: number };
+export type ModelPayout = { payer: string; hash: string; amount: bigint; limit: bigint; state: "intent" | "sent" | "succeeded" | "failed" | "returned"; fee: bigint; atMs: number; /** What came and went before it was booked. */ earlier?: bigint };
 export type PayoutEnding = { state: "succeeded"; feeMsat: bigint } | { state: "failed" | "returned" };
 export type TakeExpectation =
   | { ok: true }
-  | { ok: false; reason: "payouts_off" | "invoice_already_used" }
-  | { ok: false; reason: "payout_limit"; leftMsat: bigint }
+  | { ok: false; reason: "payouts_off" | "invoice_already_used" | "too_many_open" }
+  | { ok: false; reason: "payout_limit"; ownLeftMsat: bigint | undefined }
   | { ok: false; reason: "insufficient_balance"; spendableMsat: bigint };
+
+export type BookExpectation = { ok: true; id: string } | { ok: false; reason: "known" | "no_account" | "another_account" } | { ok: false; reason: "insufficient_balance"; spendableMsat: bigint };
 
 const dayMs = 86_400_000;
 
@@ -29,8 +31,11 @@ export class PayoutModel {
     if (all.some(({ hash, state }) => hash === p.hash && state !== "returned")) return { ok: false, reason: "invoice_already_used" };
     const lately = all.filter(({ atMs, state }) => atMs > p.atMs - dayMs && state !== "failed" && state !== "returned");
     const sum = (some: ModelPayout[]) => some.reduce((total, { amount }) => total + amount, 0n);
-    const left = [p.daily - sum(lately), p.dailyPerAccount - sum(lately.filter(({ payer }) => payer === p.payer))].reduce((a, b) => (a < b ? a : b));
-    if (p.amount > left) return { ok: false, reason: "payout_limit", leftMsat: left > 0n ? left : 0n };
+    const open = all.filter(({ state }) => state === "intent" || state === "sent");
+    if (open.length >= 100 || open.filter(({ payer }) => payer === p.payer).length >= 8) return { ok: false, reason: "too_many_open" };
+    const own = p.dailyPerAccount - sum(lately.filter(({ payer }) => payer === p.payer));
+    if (p.amount > own) return { ok: false, reason: "payout_limit", ownLeftMsat: own > 0n ? own : 0n };
+    if (p.amount > p.daily - sum(lately)) return { ok: false, reason: "payout_limit", ownLeftMsat: undefined };
     const payer = this.#ledger.payers.get(p.payer);
     if (payer === undefined) return { failed: true };
     const spendableMsat = this.#ledger.spendable(p.payer);
@@ -66,6 +71,25 @@ export class PayoutModel {
     return { ok: true, ended: true };
   }
 
+  /** By the owner's word: one that is not known, or one that was given back. */
+  book(b: { id: string; payer: string; hash: string; amount: bigint; feeMsat: bigint; atMs: number }): BookExpectation {
+    const [beforeId, before] = [...this.payouts].find(([, { hash, state }]) => hash === b.hash && state !== "returned") ?? [];
+    if (before && before.state !== "failed") return { ok: false, reason: "known" };
+    const payer = this.#ledger.payers.get(b.payer);
+    if (payer === undefined || b.payer === "trial") return { ok: false, reason: "no_account" };
+    if (before && before.payer !== b.payer) return { ok: false, reason: "another_account" };
+    const fee = before && before.limit < b.feeMsat ? before.limit : b.feeMsat;
+    const spendableMsat = this.#ledger.spendable(b.payer);
+    if (spendableMsat < b.amount + fee) return { ok: false, reason: "insufficient_balance", spendableMsat };
+    payer.movedOut += b.amount + fee;
+    this.#ledger.transfers++;
+    const id = beforeId ?? b.id;
+    const rounds = before ? before.amount + before.limit + (before.earlier ?? 0n) : 0n;
+    this.payouts.set(id, { payer: b.payer, hash: b.hash, amount: b.amount, limit: fee, state: "sent", fee: 0n, atMs: before?.atMs ?? b.atMs, earlier: rounds });
+    this.end(id, { state: "succeeded", feeMsat: b.feeMsat });
+    return { ok: true, id };
+  }
+
   start(): { ok: true; returned: number; unknown: number } {
     const intents = [...this.payouts].filter(([, { state }]) => state === "intent");
     for (const [id] of intents) this.end(id, { state: "returned" });
@@ -82,7 +106,7 @@ export class PayoutModel {
     if (accountId === "routing-fees") return this.excessMsat > 0n ? only(this.excessMsat, 0n) : undefined;
     const payout = this.payouts.get(accountId.replace(/^payout:/, ""));
     if (payout === undefined) return undefined;
-    const whole = payout.amount + payout.limit;
+    const whole = payout.amount + payout.limit + (payout.earlier ?? 0n);
     return only(payout.state === "intent" || payout.state === "sent" ? 0n : whole, whole);
   }
 }

@@ -1,7 +1,8 @@
 /** Money out with everything under it, in one process and on a virtual clock: what `PaymentsHouse` is for money in. */
 import { expect } from "bun:test";
+import { readFileSync } from "node:fs";
 import { newId } from "../../src/base/ids.ts";
-import { takePayout } from "../../src/accounts/collect.ts";
+import { takePayout } from "../../src/accounts/take-payout.ts";
 import { auditLedger } from "../../src/ledger/audit.ts";
 import { spendable } from "../../src/ledger/account.ts";
 import { getAccount } from "../../src/ledger/transfers.ts";
@@ -72,6 +73,12 @@ export class PayoutsHouse extends PaymentsHouse {
     return this.node.payer.invoice(msat(sats * 1_000n), held, expirySeconds);
   }
 
+  /** As the node's file has it. */
+  preimageOf(paymentHash: string): string {
+    const line = readFileSync(this.path, "utf8").split("\n").find((text) => text.includes('"kind":"payable"') && text.includes(paymentHash));
+    return (JSON.parse(line!) as { preimage: string }).preimage;
+  }
+
   /** Runs the command that sets the money aside; a refusal is its reason. */
   take(accountId: string, sats: bigint, options: TakeOptions = {}): OpenPayout | { reason: string } | { ok: true; before: string } {
     const nowMs = this.clock.nowMs();
@@ -80,7 +87,7 @@ export class PayoutsHouse extends PaymentsHouse {
     const payout = { id: newId("po", nowMs, this.random), accountId, bolt11, paymentHash, amountMsat, feeLimitMsat: feeLimitOf(amountMsat, feeLimit), expiresAtMs: nowMs + (options.expirySeconds ?? 3_600) * 1_000, createdAtMs: nowMs };
     const outcome = this.writer.run(takePayout, { ...payout, caps: { ...caps, ...options.caps }, boot: this.boot, requestKey: options.requestKey });
     if (!outcome.ok) return { reason: outcome.reason };
-    return "before" in outcome ? outcome : { ...payout, state: "intent" };
+    return "before" in outcome ? outcome : { ...payout, state: "intent", known: false };
   }
 
   intent(accountId: string, sats: bigint, options?: TakeOptions): OpenPayout {

@@ -4,13 +4,16 @@
  *
  *   bun writer-load.ts '{"path": ..., "seed": 1, "commands": 2000, "buyers": 6}'
  */
+import { takePayout } from "../../src/accounts/take-payout.ts";
 import { claimPayment, type ClaimProof } from "../../src/accounts/claim.ts";
 import { revokeKey, rotateKey } from "../../src/accounts/keys.ts";
 import { takeRequestKey } from "../../src/accounts/request-keys.ts";
+import { sha256, toHex } from "../../src/base/bytes.ts";
 import { postCall, reserveCall, reserveSingleUse, reserveTrial, voidCall } from "../../src/charge/commands.ts";
 import { startBoot } from "../../src/ledger/boot.ts";
 import { type Msat, msat } from "../../src/money/msat.ts";
 import { creditInvoice, forgetInvoice, openInvoice } from "../../src/payments/commands.ts";
+import { endPayout, sendPayout } from "../../src/payments/payout-commands.ts";
 import type { Purpose } from "../../src/payments/invoice.ts";
 import type { Command, Outcome } from "../../src/store/command.ts";
 import { ThreadWriter } from "../../src/store/writer.ts";
@@ -70,6 +73,7 @@ class Buyer {
       if (random() < 0.4) await overspend(this.#credential!);
       if (random() < 0.4) await callOnce(this.#credential!);
       if (random() < 0.6) await this.#payAhead();
+      if (random() < 0.4) await payOut(this.#credential!);
       if (random() < 0.3) await this.#callFree();
       if (random() < 0.2) await abandonInvoice();
       if (random() < 0.1) await creditNothing();
@@ -233,6 +237,29 @@ async function callOnce(purse: Purse): Promise<void> {
   const again = await use(`refused-${++made}`);
   expect(!again.ok && again.reason === "in_use", "a payment opens one call");
   post(purse, id, outcome.amountMsat, [["once", purse.paymentHash, id]]);
+}
+
+/** Money out, up to where a process may die: set aside, sent, or ended by the node's word. */
+async function payOut(purse: Purse): Promise<void> {
+  const id = `po_${String(++made).padStart(26, "0")}`, feeLimitMsat = 5n, feeMsat = 2n;
+  const amountMsat = BigInt(1 + below(3_000));
+  const preimage = hashOf(made), paymentHash = toHex(sha256(Buffer.from(preimage, "hex")));
+  if (purse.spendableMsat < amountMsat + feeLimitMsat) return;
+  const plenty = { dailyMsat: msat(10n ** 12n), dailyPerAccountMsat: msat(10n ** 12n) };
+  const payout = { id, accountId: purse.account, paymentHash, bolt11: "lnbcrt", amountMsat: msat(amountMsat), feeLimitMsat: msat(feeLimitMsat), expiresAtMs: atMs, createdAtMs: atMs, caps: plenty, boot, requestKey: undefined };
+  const told = (state: "intent" | "sent" | "succeeded" | "failed") => (outcome: Outcome): DurableEffect[] => {
+    expect(outcome.ok, `a payout can be ${state}`);
+    return [["payout", id, state]];
+  };
+  purse.spendableMsat -= amountMsat + feeLimitMsat;
+  await durable(takePayout, payout, told("intent"));
+  if (random() < 0.1) return;
+  await durable(sendPayout, { id }, told("sent"));
+  if (random() < 0.2) return;
+  const paid = random() < 0.7;
+  const end = paid ? { state: "succeeded" as const, preimage, feeMsat: msat(feeMsat) } : { state: "failed" as const, reason: "r" };
+  await durable(endPayout, { id, end, by: "node", boot, atMs }, told(end.state));
+  purse.spendableMsat += paid ? feeLimitMsat - feeMsat : amountMsat + feeLimitMsat;
 }
 
 /** More than there is. Sometimes asked for as durable: a refusal leaves nothing either way. */

@@ -121,7 +121,7 @@ function reconciledToWire({ settledOnNode, creditedHere, repaired, payouts, disc
 function discrepancyToWire(one: AnyDiscrepancy) {
   return {
     kind: one.kind, payment_hash: one.paymentHash,
-    ...("payout" in one && { payout: one.payout }),
+    ...("payout" in one && { payout: one.payout }), ...("accountId" in one && { account_id: one.accountId }),
     ...("creditedMsat" in one && { credited_msat: String(one.creditedMsat) }), ...("paidMsat" in one && { paid_msat: String(one.paidMsat) }),
     ...("paidOutMsat" in one && { paid_out_msat: String(one.paidOutMsat) }),
     ...("feeMsat" in one && { fee_msat: String(one.feeMsat), booked_fee_msat: String(one.bookedFeeMsat) }),

@@ -9,6 +9,8 @@ CREATE TABLE payout (
   fee_limit_msat INTEGER NOT NULL CHECK (fee_limit_msat >= 0),
   state TEXT NOT NULL CHECK (state IN ('intent', 'sent', 'succeeded', 'failed', 'returned')),
   expires_at_ms INTEGER NOT NULL,
+  -- Whether the node has ever said that it has it.
+  known INTEGER NOT NULL DEFAULT 0 CHECK (known IN (0, 1)),
   created_at_ms INTEGER NOT NULL,
   ended_at_ms INTEGER,
   ended_by TEXT CHECK (ended_by IN ('node', 'owner', 'hearth')),

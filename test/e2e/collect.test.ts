@@ -271,7 +271,7 @@ test("after a backup was put back nothing leaves until the owner has seen what l
     await house.stop();
     for (const directory of [dataDir, shelf]) removeDataDir(directory);
   }
-});
+}, 60_000);
 
 test("no invoice, preimage or token is in any line that was printed", () => {
   expect(hearth.output()).not.toMatch(/lnbcrt|abl_|preimage=/);

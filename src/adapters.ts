@@ -63,15 +63,31 @@ export function nodeToCheck(config: Config): NodeToCheck | undefined {
   if (config.node === "sandbox") return undefined;
   const node = openNode(config).node as NodeToCheck["node"];
   if (config.node === "phoenixd") return { node, room: () => phoenixdRoom(openPhoenixd(config)), opensMore: () => isFullPassword(openPhoenixd(config)) };
-  const rightsOf = (macaroon: string, judge: (held: readonly string[]) => Rights) => {
-    const held = macaroonRights(readMacaroon(macaroon));
-    return held && judge(held);
-  };
   const { macaroon, payout_macaroon } = config.lnd!;
   return {
     node, rights: () => rightsOf(macaroon, judgeSellingRights),
     ...(payout_macaroon !== undefined && { payoutRights: () => rightsOf(payout_macaroon, judgePayoutRights) }),
   };
+}
+
+/** Undefined where they cannot be read from it. */
+function rightsOf(macaroon: string, judge: (held: readonly string[]) => Rights): Rights | undefined {
+  const held = macaroonRights(readMacaroon(macaroon));
+  return held && judge(held);
+}
+
+/** What LND's macaroons allow, so far as they are there and can be read: said at each start, not only to who asks the doctor. */
+export function readRights({ node, lnd }: Config): (Rights & { setting: string })[] {
+  if (node !== "lnd" || lnd === undefined) return [];
+  const read = (setting: string, macaroon: string | undefined, judge: (held: readonly string[]) => Rights) => {
+    try {
+      const rights = macaroon === undefined ? undefined : rightsOf(macaroon, judge);
+      return rights ? [{ setting, ...rights }] : [];
+    } catch {
+      return []; // a file that is not there yet is the node's condition to tell
+    }
+  };
+  return [...read("macaroon", lnd.macaroon, judgeSellingRights), ...read("payout_macaroon", lnd.payout_macaroon, judgePayoutRights)];
 }
 
 export function configuredUpstreams(config: Config): Upstream[] {

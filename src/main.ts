@@ -5,7 +5,7 @@
 import "./cli/more-connections.ts";
 import { join } from "node:path";
 import { existsSync, mkdirSync } from "node:fs";
-import { chooseUpstreams, configuredUpstreams, nodeToCheck, openNode, openRates, searchOffer } from "./adapters.ts";
+import { chooseUpstreams, configuredUpstreams, nodeToCheck, openNode, openRates, readRights, searchOffer } from "./adapters.ts";
 import { systemClock, systemRandom } from "./base/clock.ts";
 import { AppError } from "./base/errors.ts";
 import { newId } from "./base/ids.ts";
@@ -218,6 +218,10 @@ async function serve(config: Config, demo: boolean): Promise<void> {
   const { upstreams, model } = await chooseUpstreams(config, demo);
   mkdirSync(config.data_dir, { recursive: true, mode: 0o700 });
   const books = await openBooks(config);
+  for (const { setting, missing, dangerous } of readRights(config)) {
+    if (dangerous.length > 0) log.warn("node.more_rights_than_needed", { setting, rights: dangerous.join(" ") });
+    if (missing.length > 0) log.warn("node.rights_missing", { setting, rights: missing.join(" ") });
+  }
   const shop = openShop(config, books, upstreams);
   await shop.directory.refresh();
   await shop.payouts.start();

@@ -75,8 +75,10 @@ async function judge(dataDir: string, client: Client, reached: Record<string, nu
   expect(await runHearth(["audit"], env)).toMatchObject({ code: 0, output: expect.stringMatching(/^ok: /) });
 }
 
-describe.skipIf(noShimHere !== undefined)("kill -9 at each write of a payout", () => {
-  test.each(["before", "after"] as const)("%s it: sent once at most, booked once, nothing lost", async (when) => {
+const faults = [["crash before commit", "before"], ["crash after commit before the reply", "after"]] as const;
+
+describe.skipIf(noShimHere !== undefined)("kill -9 at each write of the program", () => {
+  test.each(faults)("payout intent, payout sent, payout result x %s: sent once at most, booked once, nothing lost", async (_fault, when) => {
     const reached: Record<string, number> = {};
     const { kills } = await sweepKills<Client>({
       when,

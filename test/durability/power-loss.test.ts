@@ -45,7 +45,7 @@ async function cutLoad(cuts: PowerCuts & { buyers: number; broken?: Replacement[
   return report;
 }
 
-describe.skipIf(noShimHere !== undefined)("power loss", () => {
+describe.skipIf(noShimHere !== undefined)("power loss at every step of money in, a call, and money out", () => {
   test.each([
     { seed: 1, buyers: 6, images: 1_000, where: "everywhere" },
     { seed: 2, buyers: 2, images: 800, where: "everywhere" },

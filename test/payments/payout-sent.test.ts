@@ -102,6 +102,32 @@ describe("payout sent x", () => {
     expect(house.asked.length).toBeGreaterThan(140);
   });
 
+  test("duplicate or concurrent: carried on twice, the node is asked once", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    const both = await house.clock.until(Promise.allSettled([house.payouts.send(payout), house.payouts.send(payout)]));
+    expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    expect([house.paid.length, house.stateOf(payout), house.spendable(account)]).toEqual([1, "succeeded", sats(599n)]);
+    house.expectBooks();
+  });
+
+  test("clock jump: a day forward or back ends nothing that is on its way, and it is found when it arrives", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = await house.send(house.intent(account, 400n, { held: true }));
+    const { clock } = house;
+    const real = clock.nowMs.bind(clock);
+    for (const jumpMs of [24 * 60 * 60 * 1000, -24 * 60 * 60 * 1000]) {
+      clock.nowMs = () => real() + jumpMs;
+      await clock.advance(lastPayoutLookMs * 2);
+      expect(house.stateOf(payout)).toBe("sent");
+    }
+    house.node.payer.decide(payout.paymentHash, true);
+    await clock.advance(lastPayoutLookMs);
+    expect([house.stateOf(payout), house.spendable(account)]).toEqual(["succeeded", sats(599n)]);
+  });
+
   test("client gone: it is carried on without the client", async () => {
     const house = new House();
     const account = await house.accountWith(1_000n);

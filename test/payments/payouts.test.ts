@@ -4,6 +4,7 @@
  * payout-sent.test.ts, those that need a process of their own in test/durability/payout-crash.test.ts.
  */
 import { afterEach, describe, expect, test } from "bun:test";
+import { AppError } from "../../src/base/errors.ts";
 import { lastPayoutLookMs } from "../../src/base/limits.ts";
 import { reserveCall, voidCall } from "../../src/charge/commands.ts";
 import { msat } from "../../src/money/msat.ts";
@@ -249,6 +250,24 @@ describe("payout intent x", () => {
     expect([house.stateOf(payout), house.spendable(account), house.paid]).toEqual(["returned", sats(1_000n), []]);
     expect((await house.send(house.intent(account, 400n, { invoice: payout }))).state).toBe("succeeded");
     house.expectBooks();
+  });
+
+  test("timeout or lost reply: the node does not answer what is asked before; nothing is sent, the money is back", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    house.said.lookupPayment = () => house.clock.sleep(10_000).then(() => Promise.reject(new AppError("node_unavailable", "The Lightning node does not answer.", { retryable: true })));
+    const payout = house.intent(account, 400n);
+    await expect(house.send(payout)).rejects.toMatchObject({ code: "node_unavailable" });
+    expect([house.stateOf(payout), house.spendable(account), house.paid]).toEqual(["returned", sats(1_000n), []]);
+  });
+
+  test("client gone: it is carried to its end", async () => {
+    const house = new House();
+    const account = await house.accountWith(1_000n);
+    const payout = house.intent(account, 400n);
+    void house.payouts.send(payout);
+    await house.clock.advance(1_000);
+    expect([house.stateOf(payout), house.spendable(account)]).toEqual(["succeeded", sats(599n)]);
   });
 
   test("node down: nothing is sent, the money is back before the answer", async () => {

@@ -284,6 +284,14 @@ describe("a Hearth with this node", () => {
     await eventually("it sells", async () => ((await ask(hearth.url, hello)).status === 402 ? true : undefined), 60_000);
   }, 3 * slowMs);
 
+  test("an admin's macaroon is warned of at the start, and not shown", async () => {
+    await hearth.stop();
+    const admin = net.seller.macaroonPath("admin");
+    hearth = await startHearth({ command: "serve", dataDir, env: { HEARTH_NODE: "lnd", HEARTH_LND_REST_URL: net.seller.restUrl, HEARTH_LND_TLS_CERT: net.seller.certificatePath, HEARTH_LND_MACAROON: admin } });
+    expect(hearth.output()).toMatch(/warn node\.more_rights_than_needed setting=macaroon rights=".*offchain:write/);
+    expect(hearth.output()).not.toContain(readFileSync(admin).toString("hex").slice(0, 40));
+  }, slowMs);
+
   test("another node refuses to start on this data directory", async () => {
     await hearth.stop();
     const child = Bun.spawn([process.execPath, join(import.meta.dir, "../../src/main.ts"), "serve"], {

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { startSandboxModel } from "../../src/upstream/sandbox-model.ts";
 import { buyToken, endHearth, orderTopup, pay, type RunningHearth, runHearth, startHearth } from "../support/hearth.ts";
+import { collect, orderOf, payeesInvoice } from "../support/collecting.ts";
 import { type ApiDocument, installTester, readDocument, runTester, type TesterCase, type TesterRun } from "../support/openapi-tester.ts";
 import { orderConfig, type OrderUpstream, startOrderUpstream } from "../support/order-upstream.ts";
 
@@ -17,6 +18,9 @@ const leastCasesPerOperation = 20;
 /** Nobody runs out of it in this test. */
 const holdingSats = 1_000_000;
 
+/** As many as a role may send: each is paid once. */
+const payeesInvoices = 24;
+const payoutSats = 400;
 /** The shortest text there is to a tester, which its coverage phase puts wherever a text is asked for. */
 const shortestText = "0";
 /** With that as the name of a model those cases come to a sale, and not only to `model_not_found`. */
@@ -46,6 +50,9 @@ const negative = (...more: number[]) => `[checks.negative_data_rejection]\n${sta
 const accepted = [
   // A preimage or secret of the right shape is not one of a payment: 400 `invalid_payment`, as its clients expect.
   off("positive_data_acceptance", "/v1/topup/claim"),
+  // A text of the right length is not an invoice: 400 `invalid_invoice`.
+  ...["/v1/collect", "/v1/ai-for-hire/collect"].map((path) => `${off("positive_data_acceptance", path)}parameters = { "body.amount_sats" = { dictionary = "payout", probability = 0.8 } }\n`),
+  `[dictionaries.payout]\nvalues = [${payoutSats}]\n`,
   // A paid path answers a stranger's GET with its bill.
   '[phases.coverage]\nunexpected-methods = ["DELETE", "PUT", "PATCH", "TRACE"]\n',
 ].join("");
@@ -65,14 +72,21 @@ async function buyBalance(url: string): Promise<string> {
   return `L402 ${bill.macaroon}:${await pay(url, bill.invoice)}`;
 }
 
+async function payoutValues(url: string, authorization: string | undefined): Promise<Record<string, (string | number)[]>> {
+  const invoices = await Promise.all(Array.from({ length: payeesInvoices }, async () => (await payeesInvoice(url, payoutSats)).invoice));
+  const ids = authorization === undefined ? [] : [(await collect(url, authorization, orderOf(await payeesInvoice(url, payoutSats)))).body.id!];
+  return { "body.invoice": invoices, "path.id": ["sandbox", ...ids] };
+}
+
 /** Values that open something in this house; names that no operation has are passed over. */
-async function knownValues(url: string): Promise<Record<string, (string | number)[]>> {
+async function knownValues(url: string, authorization: string | undefined): Promise<Record<string, (string | number)[]>> {
   const bill = await orderTopup(url, { amount_sats: 1_000 });
   const preimage = await pay(url, bill.invoice);
   const token = await buyToken(url);
   return {
-    "body.model": ["sandbox", "painter"], "path.model": ["sandbox"], "path.id": ["sandbox"], "path.hash": [bill.payment_hash],
+    "body.model": ["sandbox", "painter"], "path.model": ["sandbox"], "path.hash": [bill.payment_hash],
     "body.claim_secret": [bill.claim_secret], "body.preimage": [preimage], "body.token": [token],
+    ...(await payoutValues(url, authorization)),
   };
 }
 
@@ -102,7 +116,8 @@ describe.each(roles)("$name", ({ name, authorization, checks }) => {
   let run: TesterRun;
   beforeAll(async () => {
     const { url } = hearth;
-    run = await runTester(tester, { url, document, authorization: await authorization(url), known: await knownValues(url), config: checks, seed, examples });
+    const holds = await authorization(url);
+    run = await runTester(tester, { url, document, authorization: holds, known: await knownValues(url, holds), config: checks, seed, examples });
     runs.set(name, run);
   }, roleTimeoutMs);
 

@@ -50,12 +50,17 @@ function operation(route: Route, sold: SoldRoute | undefined, service: Service) 
     responses: {
       200: { description: route.path === "/topup" ? "The topup's own credential, paid: its token" : "OK", content: contentOf(route) },
       ...(route.path === "/topup" && { 402: bill("The invoice to pay, with the secret that claims it") }),
+      ...(collects(route) && { 202: { description: "On its way; ask for it by its id", content: contentOf(route) }, 402: { ...error, description: "The balance is too little; max_collectable_sats says how much is not" } }),
       ...(sold && { 402: bill("An invoice to pay; repeat the request with the proof") }),
       default: error,
     },
     ...(sold && { security: [{}, { token: [] }, { l402: [] }], "x-payment-info": paymentInfo(sold, service) }),
     ...(route.kind === "account" && !route.path.startsWith("/topup") && { security: [{ token: [] }, { l402: [] }] }),
   };
+}
+
+function collects({ method, path }: Route): boolean {
+  return method === "POST" && path.endsWith("/collect");
 }
 
 function bill(description: string) {

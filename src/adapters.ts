@@ -7,13 +7,15 @@ import { systemClock as clock, systemRandom as random } from "./base/clock.ts";
 import { AppError } from "./base/errors.ts";
 import type { NodeToCheck } from "./cli/doctor-node.ts";
 import type { Config } from "./config/schema.ts";
+import { SealedSecrets } from "./config/sealed-secrets.ts";
 import type { SearchOffer } from "./gateway/order-planner.ts";
+import { type LncNode, openLnc, sessionCommand } from "./lightning/lnc-node.ts";
 import { lndNode } from "./lightning/lnd.ts";
 import { lndAccess, readMacaroon } from "./lightning/lnd-access.ts";
 import { judgePayoutRights, judgeSellingRights, macaroonRights, type Rights } from "./lightning/lnd-macaroon.ts";
 import { lndPayer } from "./lightning/lnd-payer.ts";
 import { LndRest } from "./lightning/lnd-rest.ts";
-import type { Node, NodeAbilities } from "./lightning/node.ts";
+import type { Node, NodeAbilities, NodeStatus } from "./lightning/node.ts";
 import { isFullPassword, phoenixdNode, phoenixdRoom } from "./lightning/phoenixd.ts";
 import { phoenixdPayer } from "./lightning/phoenixd-payer.ts";
 import { openPhoenixdApi } from "./lightning/phoenixd-access.ts";
@@ -21,6 +23,7 @@ import { openSandboxNode, type SandboxNode } from "./lightning/sandbox.ts";
 import { toListPrice } from "./pricing/owner-prices.ts";
 import { RateBook } from "./pricing/rate-book.ts";
 import { jsonRateSource, publicRateSources } from "./pricing/rate-source.ts";
+import { takeLease } from "./store/lease.ts";
 import { isLocalUrl } from "./upstream/local-address.ts";
 import { openAiCompatible } from "./upstream/openai-compatible.ts";
 import { searchEngine } from "./upstream/search-engine.ts";
@@ -31,11 +34,22 @@ const demoTokenDelayMs = 15;
 const sandboxUsdPerBtc = 100_000;
 const ollamaUrl = "http://127.0.0.1:11434/v1";
 
-/** The node, and the sandbox's own knobs where it is that. */
-export function openNode(config: Config): { node: Node & NodeAbilities; sandbox: SandboxNode | undefined } {
+export const leasePath = (config: Config) => join(config.data_dir, "hearth.lock");
+
+export const lncParts = (config: Config) => ({
+  settings: config.lnc, clock, random, secrets: new SealedSecrets(config.data_dir, process.env, random), leasePath: leasePath(config),
+  openWorker: () => new Worker(new URL("./lightning/lnc-worker.ts", import.meta.url).href),
+});
+
+/** The node, and the sandbox's own knobs, or a connection to be ended in good order, where it is that. */
+export function openNode(config: Config): { node: Node & NodeAbilities; sandbox: SandboxNode | undefined; lnc?: LncNode } {
   if (config.node === "sandbox") {
     const sandbox = openSandboxNode({ path: join(config.data_dir, "sandbox-node.jsonl"), clock, random });
     return { node: sandbox, sandbox };
+  }
+  if (config.node === "lnc") {
+    const lnc = openLnc(lncParts(config));
+    return { node: lnc.node, sandbox: undefined, lnc };
   }
   if (config.node === "phoenixd") {
     const { url, payout_password: password } = settingsOfPhoenixd(config);
@@ -47,6 +61,13 @@ export function openNode(config: Config): { node: Node & NodeAbilities; sandbox:
   const reached = (macaroon: string) => new LndRest(lndAccess({ url, certificate, macaroon }));
   const payer = payout_macaroon === undefined ? {} : { payer: lndPayer(reached(payout_macaroon)) };
   return { node: { ...lndNode({ rpc: reached(macaroon), private: private_hints, clock }), ...payer }, sandbox: undefined };
+}
+
+/** Who the node of the settings is, for a process that ends then. No Hearth may be using it: two connections of one session push each other out. */
+export async function askNode(config: Config): Promise<NodeStatus> {
+  if (config.node === "lnc") takeLease(leasePath(config)).release();
+  const { node, lnc } = openNode(config);
+  return node.status().finally(() => lnc?.stop());
 }
 
 /** The password travels with each request: in clear only where nobody else listens. */
@@ -61,7 +82,9 @@ const openPhoenixd = (config: Config) => openPhoenixdApi(settingsOfPhoenixd(conf
 /** Undefined for play money, which needs no check. */
 export function nodeToCheck(config: Config): NodeToCheck | undefined {
   if (config.node === "sandbox") return undefined;
-  const node = openNode(config).node as NodeToCheck["node"];
+  const { node: opened, lnc } = openNode(config);
+  if (lnc) return { node: lnc.node, session: { judgement: lnc.judgement, command: sessionCommand(config.lnc.payouts), payouts: config.lnc.payouts }, stop: lnc.stop };
+  const node = opened as NodeToCheck["node"];
   if (config.node === "phoenixd") return { node, room: () => phoenixdRoom(openPhoenixd(config)), opensMore: () => isFullPassword(openPhoenixd(config)) };
   const { macaroon, payout_macaroon } = config.lnd!;
   return {

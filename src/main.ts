@@ -5,7 +5,7 @@
 import "./cli/more-connections.ts";
 import { join } from "node:path";
 import { existsSync, mkdirSync } from "node:fs";
-import { chooseUpstreams, configuredUpstreams, nodeToCheck, openNode, openRates, readRights, searchOffer } from "./adapters.ts";
+import { askNode, chooseUpstreams, configuredUpstreams, leasePath, lncParts, nodeToCheck, openNode, openRates, readRights, searchOffer } from "./adapters.ts";
 import { systemClock, systemRandom } from "./base/clock.ts";
 import { AppError } from "./base/errors.ts";
 import { newId } from "./base/ids.ts";
@@ -20,11 +20,13 @@ import { auditCommand } from "./cli/audit.ts";
 import { backupCommand, restoreCommand } from "./cli/backup.ts";
 import { doctorCommand } from "./cli/doctor.ts";
 import { greetingText } from "./cli/greeting.ts";
+import { lncCommand } from "./cli/lnc.ts";
 import { keyCommand } from "./cli/key.ts";
 import { reconcileCommand } from "./cli/reconcile.ts";
 import { pricesCommand } from "./cli/prices.ts";
 import { usageText } from "./cli/usage.ts";
 import { readInput } from "./cli/read-input.ts";
+import { stopOnSignal } from "./cli/stop-on-signal.ts";
 import { secretCommand } from "./cli/secret.ts";
 import type { SecretsToCheck } from "./cli/doctor-secrets.ts";
 import { loadConfig, readSettings } from "./config/load.ts";
@@ -50,6 +52,7 @@ import { ChallengeMint } from "./l402/challenge-mint.ts";
 import { CredentialDesk } from "./l402/credential.ts";
 import { startBoot } from "./ledger/boot.ts";
 import { boundedNode } from "./lightning/bounded-node.ts";
+import { pairLnc, sessionCommand } from "./lightning/lnc-node.ts";
 import { sat, satToMsat } from "./money/msat.ts";
 import { nodeCommand } from "./cli/node.ts";
 import { payoutsCommand } from "./cli/payouts.ts";
@@ -66,7 +69,7 @@ import { Payouts } from "./payments/payouts.ts";
 import { SettlementWatcher } from "./payments/watcher.ts";
 import { priceAndCost } from "./pricing/owner-prices.ts";
 import { loadPrices } from "./pricing/price-table.ts";
-import { takeLease } from "./store/lease.ts";
+import { isLeased, takeLease } from "./store/lease.ts";
 import { openReader } from "./store/reader.ts";
 import { ThreadWriter } from "./store/writer.ts";
 import type { Upstream } from "./upstream/upstream.ts";
@@ -96,7 +99,7 @@ function secretsToCheck(dataDir: string): SecretsToCheck {
 
 /** The database and a boot that adds up, for one process alone. Ends the process where it does not. */
 async function openLedger(config: Config) {
-  const lease = takeLease(join(config.data_dir, "hearth.lock"));
+  const lease = takeLease(leasePath(config));
   const writer = await ThreadWriter.open(new Worker(new URL("./writer.ts", import.meta.url).href), databasePath(config), fatal);
   const reader = openReader(databasePath(config));
   const booted = await writer.durable(startBoot, { atMs: clock.nowMs() });
@@ -113,10 +116,11 @@ async function openLedger(config: Config) {
 /** The ledger with the node it belongs to. Ends the process when that is another one. */
 async function openBooks(config: Config) {
   const ledger = await openLedger(config);
-  const { node: adapter, sandbox } = openNode(config);
+  const { node: adapter, sandbox, lnc } = openNode(config);
   const node = new NodeGuard({ node: boundedNode(adapter), ...ledger, onStranger: fatal });
   await node.check().catch((error: unknown) => log.warn("node.not_reached", { reason: describeError(error) }));
   const close = async () => {
+    await lnc?.stop();
     await ledger.close();
     sandbox?.close();
   };
@@ -258,7 +262,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
     await Promise.all([shop.watcher.stop(), shop.payouts.stop()]);
     await books.close();
     await model?.stop();
-  });
+  }, fatal);
   process.stdout.write(greetingText({
     publicUrl: door.url.origin,
     ownerUrl: owner.door.url.origin,
@@ -272,18 +276,7 @@ async function serve(config: Config, demo: boolean): Promise<void> {
 
 async function runNodeCommand(args: string[], config: Config, print: (line: string) => void): Promise<number> {
   if (!existsSync(databasePath(config))) throw new AppError("not_there", `There is no ledger at ${databasePath(config)}; set HEARTH_DATA_DIR to the data directory.`);
-  return nodeCommand({ args, status: () => openNode(config).node.status(), openBooks: () => openLedger(config), reader: openReader(databasePath(config)), nowMs: () => clock.nowMs() }, print);
-}
-
-/** The first signal stops in good order; later ones change nothing. */
-function stopOnSignal(stop: () => Promise<void>): void {
-  let stopping = false;
-  const begin = () => {
-    if (stopping) return;
-    stopping = true;
-    stop().then(() => process.exit(0), (error: unknown) => fatal(`stopping failed: ${describeError(error)}`));
-  };
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, begin);
+  return nodeCommand({ args, status: () => askNode(config), openBooks: () => openLedger(config), reader: openReader(databasePath(config)), nowMs: () => clock.nowMs() }, print);
 }
 
 async function run(argv: string[]): Promise<void> {
@@ -297,7 +290,7 @@ async function run(argv: string[]): Promise<void> {
       return process.exit(auditCommand(databasePath(loadConfig({ demo: false, environment: process.env })), print));
     case "doctor": {
       const config = loadConfig({ demo: false, environment: process.env });
-      return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine, node: nodeToCheck(config), secrets: secretsToCheck(config.data_dir) }, print));
+      return process.exit(await doctorCommand({ config, upstreams: configuredUpstreams(config), rates: openRates(config), search: searchOffer(config)?.engine, node: config.node === "lnc" && isLeased(leasePath(config)) ? ownersDoorOf(config) : nodeToCheck(config), secrets: secretsToCheck(config.data_dir) }, print));
     }
     case "backup":
     case "restore": {
@@ -308,6 +301,11 @@ async function run(argv: string[]): Promise<void> {
       const { dataDir } = readSettings({ demo: false, environment: process.env });
       const secrets = new SealedSecrets(dataDir, process.env, random);
       return process.exit(await secretCommand({ args: argv.slice(1), secrets, readInput }, print));
+    }
+    case "lnc": {
+      const config = loadConfig({ demo: false, environment: process.env });
+      const { payouts } = config.lnc;
+      return process.exit(await lncCommand({ args: argv.slice(1), readInput, wanted: { command: sessionCommand(payouts), payouts }, pair: (phrase) => pairLnc(phrase, lncParts(config)) }, print));
     }
     case "key": {
       const config = loadConfig({ demo: false, environment: process.env });

@@ -61,6 +61,20 @@ export const maxParallelNodeCalls = 16;
 export const maxNodeAnswerBytes = 32 * 1024 * 1024;
 /** Invoices of one page when a node is asked for all it ever made. */
 export const lndInvoicePage = 500;
+/** Lightning Node Connect: time the program in its Worker has to start and to connect, and how long it may stay unheard before it is asked for a sign of life. */
+export const lncStartMs = 20_000;
+export const lncConnectMs = 40_000;
+export const lncHealthMs = 30_000;
+export const lncHealthTimeoutMs = 5_000;
+/** A Worker that could not connect is followed by another after this long, doubled each time up to the second figure. */
+export const lncFirstRetryMs = 1_000;
+export const lncLastRetryMs = 30_000;
+/** Who was connected for this long is begun again quickly. */
+export const lncSoundMs = 60_000;
+/** An owner is told so long before a session ends, which cannot be made longer. */
+export const sessionWarnMs = 14 * 24 * 3_600_000;
+/** Time a goodbye has to reach the mailbox. */
+export const lncGoodbyeMs = 500;
 /** Payments of one page, each with all its ways: some may have hundreds of tries. */
 export const lndPaymentPage = 100;
 export const phoenixdPaymentPage = 200;

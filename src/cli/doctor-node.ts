@@ -2,6 +2,8 @@
 import { describeError } from "../base/log.ts";
 import { lowInboundSats } from "../base/limits.ts";
 import type { Diagnosable, Liquid, Node, Payable } from "../lightning/node.ts";
+import { type Judgement, sessionAdvice, type SessionWanted } from "./doctor-session.ts";
+import { askOwnersDoor, type OwnersDoor } from "./owners-door.ts";
 
 /** Two million sats of room at 1% and the miners' fee, as of 2026; it moves with the fees. */
 const firstChannelSats = 23_500;
@@ -18,6 +20,10 @@ export type NodeToCheck = {
   payoutRights?(): Rights | undefined;
   /** Whether the password to sell with could pay as well. */
   opensMore?(): Promise<boolean>;
+  /** Of a node that is reached by Lightning Node Connect: what its session allows once it was asked anything, and how a better one is made. */
+  session?: { judgement(): Judgement | undefined } & SessionWanted;
+  /** Where a connection must be ended in good order. */
+  stop?(): Promise<void>;
   /** Of a node that buys room for what comes: what it has, and what was paid ahead for more. */
   room?(): Promise<{ channels: number; inboundSats: number; feeCreditSats: number }>;
 };
@@ -25,7 +31,7 @@ export type NodeToCheck = {
 const sellingAdvice = "bake one with invoices:read invoices:write info:read offchain:read";
 const payoutAdvice = "bake one with offchain:read offchain:write";
 
-export async function checkNode({ node, rights, payoutRights, opensMore, room }: NodeToCheck): Promise<Line[]> {
+export async function checkNode({ node, rights, payoutRights, opensMore, session, room }: NodeToCheck): Promise<Line[]> {
   const condition = await node.condition();
   if (condition.kind !== "ready") return [{ ok: false, text: `node: ${condition.what}` }];
   const { network, publicKey, alias } = await node.status();
@@ -33,6 +39,7 @@ export async function checkNode({ node, rights, payoutRights, opensMore, room }:
     { ok: true, text: `node: ${alias || publicKey.slice(0, 16)} on ${network}` },
     ...(rights ? [checkRights("macaroon", rights(), "it can sell and cannot spend", "selling", sellingAdvice)] : []),
     ...(opensMore ? [await checkPassword(opensMore)] : []),
+    ...(session ? [sessionAdvice(session.judgement() ?? { missing: [], dangerous: [] }, session)] : []),
     room ? await checkRoom(room) : await checkInbound(node),
     await checkPayouts(node.payer),
     ...(payoutRights ? [checkRights("payout macaroon", payoutRights(), "it can pay and no more", "paying out", payoutAdvice)] : []),
@@ -69,12 +76,27 @@ async function checkPayouts(payer: Payable | undefined): Promise<Line> {
   }
 }
 
+/** What Hearth itself says of its node, where a second connection would disturb the first. */
+export async function checkNodeInUse(door: OwnersDoor): Promise<Line[]> {
+  try {
+    const { node } = (await askOwnersDoor(door, "/status", undefined)) as { node: { state: string; what?: string; network?: string; public_key?: string; receivable_sats?: number } };
+    if (node.state !== "ready") return [{ ok: false, text: `node: ${node.what}` }];
+    const inbound = node.receivable_sats === undefined ? [] : [inboundLine(BigInt(node.receivable_sats))];
+    return [{ ok: true, text: `node: ${node.public_key?.slice(0, 16)} on ${node.network}, by the word of the Hearth that runs here; stop it to have the session checked` }, ...inbound];
+  } catch (error) {
+    return [{ ok: false, text: `node: Hearth runs here but does not tell (${describeError(error)}); stop it, then ask again` }];
+  }
+}
+
+function inboundLine(sats: bigint): Line {
+  return { ok: sats >= lowInboundSats, text: `inbound: up to ${sats} sats can be paid in${sats >= lowInboundSats ? "" : "; buyers are turned away above that, open a channel towards you"}` };
+}
+
 async function checkInbound(node: Partial<Liquid>): Promise<Line> {
   try {
     const receivableMsat = await node.receivableMsat?.();
     if (receivableMsat === undefined) return { ok: true, text: "inbound: this node does not tell how much it can be paid" };
-    const sats = receivableMsat / 1000n;
-    return { ok: sats >= lowInboundSats, text: `inbound: up to ${sats} sats can be paid in${sats >= lowInboundSats ? "" : "; buyers are turned away above that, open a channel towards you"}` };
+    return inboundLine(receivableMsat / 1000n);
   } catch (error) {
     return { ok: false, text: `inbound: not known (${describeError(error)}); give the macaroon offchain:read` };
   }

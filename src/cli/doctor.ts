@@ -1,5 +1,6 @@
 /** `hearth doctor`: what Hearth depends on, one line each with what to do. Works beside a running Hearth. */
-import { checkNode, type Line, type NodeToCheck } from "./doctor-node.ts";
+import { checkNode, checkNodeInUse, type Line, type NodeToCheck } from "./doctor-node.ts";
+import type { OwnersDoor } from "./owners-door.ts";
 import { checkSecrets, type SecretsToCheck } from "./doctor-secrets.ts";
 import { lowDiskBytes, slowSyncMs } from "../base/limits.ts";
 import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
@@ -13,7 +14,7 @@ import { loadPrices } from "../pricing/price-table.ts";
 import type { SearchEngine } from "../upstream/search.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
-export type DoctorParts = { config: Config; upstreams: readonly Upstream[]; rates: RateBook; search: SearchEngine | undefined; /** Undefined for play money. */ node: NodeToCheck | undefined; secrets: SecretsToCheck };
+export type DoctorParts = { config: Config; upstreams: readonly Upstream[]; rates: RateBook; search: SearchEngine | undefined; /** Undefined for play money; a door where the Hearth that runs must be asked. */ node: NodeToCheck | OwnersDoor | undefined; secrets: SecretsToCheck };
 
 
 const syncSamples = 20;
@@ -23,7 +24,7 @@ export async function doctorCommand(parts: DoctorParts, print: (line: string) =>
   const { config, upstreams, rates, search, node } = parts;
   mkdirSync(config.data_dir, { recursive: true });
   const lines = [
-    ...(node ? await checkNode(node) : [{ ok: true, text: "node: sandbox (play money)" }]),
+    ...(node && "port" in node ? await checkNodeInUse(node) : node ? await checkNode(node) : [{ ok: true, text: "node: sandbox (play money)" }]),
     ...checkSecrets(parts.secrets),
     checkDisk(config.data_dir),
     checkSync(config.data_dir),
@@ -34,6 +35,7 @@ export async function doctorCommand(parts: DoctorParts, print: (line: string) =>
     ...(config.dvm ? [await checkDvm(config.aliases[config.dvm.model] ?? config.dvm.model, upstreams)] : []),
     ...(search ? [await checkSearch(search)] : []),
   ];
+  if (node && "node" in node) await node.stop?.();
   for (const { ok, text } of lines) print(`${ok ? "ok   " : "FIX  "} ${text}`);
   return lines.every((line) => line.ok) ? 0 : 1;
 }

@@ -4,6 +4,7 @@ hearth demo     try it: play money, a sandbox model (or Ollama on this machine),
 hearth key      list, show, replace or end the tokens of buyers
 hearth prices   the public prices in use, newer ones (update), what to ask for a model of your own (suggest)
 hearth secret   keep keys, macaroons and passwords sealed; settings name them as "secret:NAME"
+hearth lnc      pair: reach an LND by Lightning Node Connect, with the ten words of a session
 hearth payouts  money out: list, switch, decide what no node knows, confirm after a restore
 hearth reconcile  hold the node and the ledger against each other, both ways
 hearth node     whose node this data directory belongs to; replace puts another in its place

@@ -65,6 +65,7 @@ function readFile(path: string): Record<string, unknown> {
 const variables: readonly [variable: string, ...path: string[]][] = [
   ["HEARTH_PORT", "port"], ["HEARTH_OWNER_PORT", "owner_port"], ["HEARTH_LISTEN", "listen"], ["HEARTH_PUBLIC_URL", "public_url"], ["HEARTH_NODE", "node"],
   ["HEARTH_LND_REST_URL", "lnd", "rest_url"], ["HEARTH_LND_TLS_CERT", "lnd", "tls_cert"], ["HEARTH_LND_MACAROON", "lnd", "macaroon"], ["HEARTH_LND_PAYOUT_MACAROON", "lnd", "payout_macaroon"],
+  ["HEARTH_LNC_MAILBOX", "lnc", "mailbox"], ["HEARTH_LNC_PAIRING_PHRASE", "lnc", "pairing_phrase"],
   ["HEARTH_PHOENIXD_URL", "phoenixd", "url"], ["HEARTH_PHOENIXD_PASSWORD", "phoenixd", "password"], ["HEARTH_PHOENIXD_PAYOUT_PASSWORD", "phoenixd", "payout_password"],
 ];
 

@@ -77,6 +77,17 @@ const lndSchema = z.strictObject({
   private_hints: z.boolean().default(false),
 });
 
+/** LND over Lightning Node Connect: nothing but a mailbox that both ends can reach. */
+const lncSchema = z.strictObject({
+  mailbox: z.string().regex(/^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}$/, "a host and a port such as mailbox.terminal.lightning.today:443").default("mailbox.terminal.lightning.today:443"),
+  /** Used once; what came of it is kept sealed. */
+  pairing_phrase: z.string().min(1).optional(),
+  /** Whether the session is one to pay out with as well. */
+  payouts: z.boolean().default(false),
+  /** As of [lnd]. */
+  private_hints: z.boolean().default(false),
+});
+
 /** phoenixd. */
 const phoenixdSchema = z.strictObject({
   url: z
@@ -127,8 +138,9 @@ export const configSchema = z.strictObject({
     .optional(),
   /** The public door's address; the sandbox stays on this machine whatever is said. */
   listen: z.string().min(1).default("0.0.0.0"),
-  node: z.enum(["sandbox", "lnd", "phoenixd"]).default("sandbox"),
+  node: z.enum(["sandbox", "lnd", "lnc", "phoenixd"]).default("sandbox"),
   lnd: lndSchema.optional(),
+  lnc: lncSchema.prefault({}),
   phoenixd: phoenixdSchema.optional(),
   payouts: payoutsSchema.prefault({}),
   /** Reverse proxies whose X-Forwarded-For is believed: addresses or blocks. */

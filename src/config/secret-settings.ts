@@ -2,7 +2,7 @@
 import { AppError } from "../base/errors.ts";
 
 /** By the name of the setting, in whichever table. */
-const secretNames = new Set<PropertyKey | undefined>(["key", "macaroon", "payout_macaroon", "password", "payout_password"]);
+const secretNames = new Set<PropertyKey | undefined>(["key", "macaroon", "payout_macaroon", "pairing_phrase", "password", "payout_password"]);
 const prefix = "secret:";
 
 export function isSecretName(name: PropertyKey | undefined): boolean {

@@ -1,5 +1,6 @@
 /** Two Hearths never share a data directory: the second one is refused with one sentence. */
 import { Database } from "bun:sqlite";
+import { existsSync } from "node:fs";
 import { AppError } from "../base/errors.ts";
 
 /** Takes the lease until the process ends, however it ends: the lock belongs to the open file. */
@@ -13,4 +14,15 @@ export function takeLease(path: string): { release(): void } {
     throw new AppError("data_directory_in_use", `Another Hearth already runs on this data directory (${path} is locked).`, { cause });
   }
   return { release: () => database.close() };
+}
+
+/** Whether somebody holds it now. */
+export function isLeased(path: string): boolean {
+  if (!existsSync(path)) return false;
+  try {
+    takeLease(path).release();
+    return false;
+  } catch {
+    return true;
+  }
 }

@@ -15,6 +15,8 @@ const channelSats = 4_000_000;
 export type LndPeer = {
   name: string;
   restUrl: string;
+  /** gRPC. */
+  rpcAddress: string;
   /** Where other nodes reach it. */
   address: string;
   folder: string;
@@ -113,7 +115,7 @@ async function startPeer(programs: string, folder: string, name: string, chain: 
   await start();
   const peer: LndPeer = {
     name, folder: dir, certificatePath, macaroonPath, lncli, start,
-    restUrl: `https://127.0.0.1:${restPort}`, address: `127.0.0.1:${port}`,
+    restUrl: `https://127.0.0.1:${restPort}`, address: `127.0.0.1:${port}`, rpcAddress: `127.0.0.1:${rpcPort}`,
     kill: async (signal) => {
       child?.kill(signal);
       await child?.exited;

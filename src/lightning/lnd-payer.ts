@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { lndPaymentPage, maxPaymentCltvBlocks, nodeCallTimeoutMs, paymentTimeoutSeconds } from "../base/limits.ts";
-import { msat } from "../money/msat.ts";
+import { msat, type Msat } from "../money/msat.ts";
 import { LndError, type LndRpc } from "./lnd-rpc.ts";
 import { integer } from "./lnd-fields.ts";
 import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
@@ -16,19 +16,39 @@ const payment = z.object({
 const paymentPage = z.object({ payments: z.array(payment).default([]), last_index_offset: integer });
 const channelBalance = z.object({ local_balance: z.object({ msat: integer }).optional(), unsettled_local_balance: z.object({ msat: integer }).optional() });
 
+const channelList = z.object({ channels: z.array(z.object({ local_balance: integer, local_constraints: z.object({ chan_reserve_sat: integer }).optional() })).default([]) });
+
 type LndPayment = z.infer<typeof payment>;
 
 export function lndPayer(rpc: LndRpc): Payable {
   return {
-    holdsMsat: async () => {
-      const { local_balance: local, unsettled_local_balance: leaving } = await rpc.call("ChannelBalance", {}, channelBalance);
-      return msat((local?.msat ?? 0n) + (leaving?.msat ?? 0n));
-    },
+    holdsMsat: () => holds(rpc),
     leastFeeLimitMsat: () => msat(0n),
     pay: (input, signal) => pay(rpc, input, signal),
     lookupPayment: (paymentHash) => lookUp(rpc, paymentHash),
     listPaidOut: (sinceMs) => listPaidOut(rpc, sinceMs),
   };
+}
+
+/** Without what each channel keeps back for its peer, which cannot be paid with. */
+async function holds(rpc: LndRpc): Promise<Msat> {
+  const [{ local_balance: local, unsettled_local_balance: leaving }, kept] = await Promise.all([rpc.call("ChannelBalance", {}, channelBalance), keptBack(rpc)]);
+  const sum = (local?.msat ?? 0n) + (leaving?.msat ?? 0n) - kept;
+  return msat(sum > 0n ? sum : 0n);
+}
+
+async function keptBack(rpc: LndRpc): Promise<bigint> {
+  try {
+    const { channels } = await rpc.call("ListChannels", {}, channelList);
+    return channels.reduce((sum, { local_balance: local, local_constraints }) => {
+      const reserve = local_constraints?.chan_reserve_sat ?? 0n;
+      return sum + (local < reserve ? local : reserve) * 1000n;
+    }, 0n);
+  } catch (error) {
+    // A right that names calls may leave this one out: then it is the owner's reserve that covers it.
+    if (error instanceof LndError && (error.trouble === "forbidden" || error.trouble === "unknown_call")) return 0n;
+    throw error;
+  }
 }
 
 async function pay(rpc: LndRpc, { bolt11, paymentHash, feeLimitMsat }: NewPayment, signal: AbortSignal): Promise<PaymentState> {

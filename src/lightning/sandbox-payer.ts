@@ -6,6 +6,7 @@ import { assert } from "../base/assert.ts";
 import { decodeHex32, sha256, toHex } from "../base/bytes.ts";
 import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
+import { News } from "../base/news.ts";
 import { msat, type Msat } from "../money/msat.ts";
 import { signInvoice } from "./bolt11.ts";
 import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
@@ -41,7 +42,7 @@ export class SandboxPayer implements Payable {
   readonly #parts: SandboxPayerParts;
   readonly #byHash = new Map<string, Payment>();
   #payeeKey: Uint8Array | undefined;
-  readonly #waiting = new Set<() => void>();
+  readonly #news = new News();
 
   constructor(parts: SandboxPayerParts) {
     this.#parts = parts;
@@ -64,7 +65,7 @@ export class SandboxPayer implements Payable {
     const payment = this.#byHash.get(paymentHash);
     if (!payment?.held || payment.taken !== undefined) return { error: "There is no held invoice with this payment hash." };
     this.#parts.write({ kind: "ended", paymentHash, taken });
-    this.#wake();
+    this.#news.tell();
     return undefined;
   }
 
@@ -85,7 +86,7 @@ export class SandboxPayer implements Payable {
     if (payment?.bolt11 !== bolt11.toLowerCase()) return { state: "failed", reason: "The sandbox node finds no way to this payee." };
     if (payment.sending !== undefined) throw new AppError("node_unavailable", "The sandbox node has paid this invoice before.");
     this.#begin(payment, feeLimitMsat);
-    while (stateOf(payment).state === "pending" && !signal.aborted) await this.#news(signal);
+    while (stateOf(payment).state === "pending" && !signal.aborted) await this.#news.wait(signal);
     return stateOf(payment);
   }
 
@@ -116,22 +117,6 @@ export class SandboxPayer implements Payable {
     if (faults.losePayments === 0) return;
     faults.losePayments--;
     throw new AppError("node_unavailable", "The sandbox node's reply was lost, as it was told to be", { retryable: true });
-  }
-
-  #news(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", done);
-    });
-  }
-
-  #wake(): void {
-    for (const done of [...this.#waiting]) done();
   }
 
   /** Takes in what was written. False for an entry that is none of its own. */

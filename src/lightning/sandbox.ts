@@ -9,6 +9,7 @@ import type { Clock, Random } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { spaceRetryMs } from "../base/limits.ts";
 import { describeError, log } from "../base/log.ts";
+import { News } from "../base/news.ts";
 import { msat, type Msat } from "../money/msat.ts";
 import { readInvoice, signInvoice } from "./bolt11.ts";
 import { openSandboxFile, type Entry, type SandboxFile } from "./sandbox-file.ts";
@@ -97,7 +98,7 @@ class Sandbox implements SandboxNode {
   /** Settlements in the order they are told, which faults may bend. */
   readonly #told: Settlement[] = [];
   #held: Settlement | undefined;
-  readonly #waiting = new Set<() => void>();
+  readonly #news = new News();
   readonly #closing = new AbortController();
 
   constructor(path: string, clock: Clock, random: Random) {
@@ -148,7 +149,7 @@ class Sandbox implements SandboxNode {
       this.#refuseWhenDown();
       const settlement = this.#told[next];
       if (settlement === undefined) {
-        await this.#news(signal);
+        await this.#news.wait(signal);
         continue;
       }
       next++;
@@ -193,7 +194,7 @@ class Sandbox implements SandboxNode {
     }
     Object.assign(this.#faults, faults);
     if (!this.#faults.reorderSettlements) this.#tellHeld();
-    this.#wake();
+    this.#news.tell();
   }
 
   faults(): SandboxFaults {
@@ -203,7 +204,7 @@ class Sandbox implements SandboxNode {
   close(): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    this.#wake();
+    this.#news.tell();
     this.#file.close();
   }
 
@@ -277,24 +278,7 @@ class Sandbox implements SandboxNode {
   #tell(settlement: Settlement): void {
     this.#told.push(settlement);
     if (this.#faults.duplicateSettlements) this.#told.push(settlement);
-    this.#wake();
-  }
-
-  /** Resolves when there may be something to tell, or the stream is to end. */
-  #news(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", done);
-    });
-  }
-
-  #wake(): void {
-    for (const done of [...this.#waiting]) done();
+    this.#news.tell();
   }
 
   /** Puts the entry in the file, then in memory: what the file refuses has not happened. */

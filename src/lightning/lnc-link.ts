@@ -27,6 +27,7 @@ export class LncLink {
   #pairing: Pairing;
   #session: LncSession | undefined;
   #connected = false;
+  #waitingSinceMs = performance.now();
   /** A session that works, or why there is none yet. It changes with each that is begun. */
   #up = Promise.withResolvers<LncSession>();
   #trouble: string | undefined;
@@ -62,7 +63,7 @@ export class LncLink {
   /** @throws LncEnd */
   async call(method: string, request: object): Promise<unknown> {
     const beganAtMs = performance.now();
-    const session = await this.#ready(nodeCallTimeoutMs);
+    const session = await this.#ready();
     try {
       return await session.call(method, request, Math.max(1, nodeCallTimeoutMs - (performance.now() - beganAtMs)));
     } catch (error) {
@@ -73,19 +74,23 @@ export class LncLink {
 
   /** @throws LncEnd */
   async *stream(method: string, request: object, signal: AbortSignal): AsyncGenerator<unknown> {
-    const session = await this.#ready(nodeCallTimeoutMs);
+    if (signal.aborted) return;
+    const session = await this.#ready(signal);
     if (!signal.aborted) yield* session.stream(method, request, signal);
   }
 
-  /** Waits while a connection is being made; where that has just failed nobody is kept waiting. @throws LncEnd */
-  async #ready(deadlineMs: number): Promise<LncSession> {
+  /** Waits for a connection that has been lost just now, or begun; where it takes longer or has failed nobody is kept waiting. @throws LncEnd */
+  async #ready(signal?: AbortSignal): Promise<LncSession> {
     if (this.#trouble !== undefined) throw new LncEnd(this.#trouble, false);
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(new LncEnd("the connection is still being made", false)), deadlineMs);
+    const giveUp = () => late.reject(new LncEnd("the connection is still being made", false));
+    const timer = setTimeout(giveUp, Math.max(0, this.#waitingSinceMs + nodeCallTimeoutMs - performance.now()));
+    signal?.addEventListener("abort", giveUp);
     try {
       return await Promise.race([this.#up.promise, late.promise]);
     } finally {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", giveUp);
     }
   }
 
@@ -97,6 +102,7 @@ export class LncLink {
         const fromMs = performance.now();
         const why = await session.over;
         this.#connected = false;
+        this.#waitingSinceMs = performance.now();
         if (signal.aborted) break;
         log.warn("lnc.lost", { reason: why });
         this.#up = Promise.withResolvers();

@@ -19,6 +19,7 @@ export type InvoiceText = {
   payee: string;
   /** It needs something of its payer that not everybody can, or a payment of another kind (AMP). */
   asksForMore: boolean;
+  routeHints: number;
   /** Blocks that its last hop wants to have. */
   finalCltvBlocks: number;
   /** Empty when the invoice carries only the hash of a description. */
@@ -113,7 +114,7 @@ function meaning(decoded: ReturnType<typeof decode>, network: InvoiceText["netwo
   const expiresAtMs = ((decoded.timestamp ?? NaN) + (tags.expire_time ?? defaultExpirySeconds)) * 1000;
   if (!Number.isSafeInteger(expiresAtMs) || !decoded.payeeNodeKey) return undefined;
   const amountMsat = decoded.millisatoshis ? msat(BigInt(decoded.millisatoshis)) : undefined;
-  return { paymentHash, amountMsat, expiresAtMs, network, payee: decoded.payeeNodeKey, memo: tags.description ?? "", asksForMore: asksForMore(tags.feature_bits), finalCltvBlocks: tags.min_final_cltv_expiry ?? minFinalCltvBlocks };
+  return { paymentHash, amountMsat, expiresAtMs, network, payee: decoded.payeeNodeKey, memo: tags.description ?? "", asksForMore: asksForMore(tags.feature_bits), routeHints: decoded.tags.filter((tag) => tag.tagName === "routing_info").length, finalCltvBlocks: tags.min_final_cltv_expiry ?? minFinalCltvBlocks };
 }
 
 /** BOLT 9: an even bit is a must. What the library does not name begins at `start_bit`. */

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { lndInvoicePage } from "../base/limits.ts";
+import { lndInvoicePage, maxRouteHints } from "../base/limits.ts";
 import { msat } from "../money/msat.ts";
 import { maxMemoBytes, readInvoice } from "./bolt11.ts";
 import { hash, integer } from "./lnd-fields.ts";
@@ -55,6 +55,8 @@ async function createInvoice(rpc: LndRpc, { amountMsat, reference, memo, expiryS
   const text = readInvoice(made.payment_request);
   // A payer would be shown what we have not asked for.
   if (text === undefined || text.paymentHash !== made.r_hash || text.amountMsat !== amountMsat) throw new LndError("refused", "The Lightning node made another invoice than was asked for.");
+  // LND's own choice, where the channels cannot be looked at: it would not fit into the headers of every client.
+  if (text.routeHints > maxRouteHints) throw new LndError("refused", `The Lightning node puts ${text.routeHints} route hints into an invoice; give its macaroon offchain:read and info:read, so that ${maxRouteHints} can be chosen.`);
   return { paymentHash: made.r_hash, bolt11: made.payment_request, expiresAtMs: text.expiresAtMs };
 }
 

@@ -33,6 +33,7 @@ describe("signInvoice", () => {
   test("what was signed is what is read", () => {
     expect(readInvoice(signInvoice(input))).toEqual({
       asksForMore: false,
+      routeHints: 0,
       finalCltvBlocks: 18,
       paymentHash: input.paymentHash,
       amountMsat: input.amountMsat,
@@ -83,7 +84,7 @@ describe("what an invoice asks of its payer", () => {
 
 describe("readInvoice", () => {
   test("the examples of BOLT 11 read as BOLT 11 says", () => {
-    const common = { paymentHash: specHash, network: "mainnet" as const, payee: specPayee, asksForMore: false, finalCltvBlocks: 18 };
+    const common = { paymentHash: specHash, network: "mainnet" as const, payee: specPayee, asksForMore: false, routeHints: 0, finalCltvBlocks: 18 };
     const donation = { amountMsat: undefined, memo: "Please consider supporting this project" };
     expect(readInvoice(specDonation)).toEqual({ ...common, ...donation, expiresAtMs: (1_496_314_658 + 3600) * 1000 });
     const coffee = { amountMsat: msat(250_000_000n), memo: "1 cup coffee" };

@@ -120,8 +120,8 @@ export const stuckPayoutAfterMs = (maxPaymentCltvBlocks * 10 * 60 + 86_400) * 10
 /** Payouts on their way, of one account and of all: a payee who holds a payment holds one of some hundred slots of a channel. */
 export const maxOpenPayoutsPerAccount = 8;
 export const maxOpenPayouts = 100;
-/** Blocks that a payee may ask for at the end of a way; wallets ask for 144 at most. */
-export const maxPayoutFinalCltvBlocks = 500;
+/** Blocks that a payee may ask for at the end of a way; wallets ask for 144 at most, and whoever holds a payment holds it so long. */
+export const maxPayoutFinalCltvBlocks = 150;
 /** How long a verdict that the node holds too little stands before it is looked at again. */
 export const insolventMs = 3_000;
 /** Payouts read at one time. */

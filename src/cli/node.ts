@@ -2,13 +2,13 @@
 import { AppError } from "../base/errors.ts";
 import type { NodeStatus } from "../lightning/node.ts";
 import { boundNode } from "../payments/node-identity.ts";
-import { replaceNode, unfinished } from "../payments/replace-node.ts";
+import { replaceNode, type Unfinished, unfinished } from "../payments/replace-node.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 
 const usage = `hearth node                        which node this data directory belongs to
 hearth node replace                the node of the settings takes its place; Hearth must be stopped
-hearth node replace --write-off    also while invoices can be paid and payouts are open: those are given up`;
+hearth node replace --write-off    also while invoices and payouts are open: those are given up`;
 
 export type NodeCommand = {
   args: readonly string[];
@@ -37,7 +37,7 @@ export async function nodeCommand({ args, status, openBooks, reader, nowMs }: No
   if (publicKey === bound.publicKey) throw refused("The node of the settings is the same; there is nothing to replace.");
   const books = await openBooks();
   try {
-    const left = unfinished(books.reader, nowMs());
+    const left = unfinished(books.reader);
     const outcome = await books.writer.durable(replaceNode, { from: bound.publicKey, to: publicKey, writeOff: flag !== undefined, boot: books.boot, atMs: nowMs() });
     if (!outcome.ok) throw refused(outcome.reason === "unfinished" ? unfinishedText(left) : "It was replaced meanwhile.");
     print(`It belongs to ${publicKey} now. ${outcome.forgotten} open invoices are forgotten, the money of ${outcome.returned} open payouts is back on its accounts.`);
@@ -48,9 +48,10 @@ export async function nodeCommand({ args, status, openBooks, reader, nowMs }: No
   }
 }
 
-function unfinishedText({ invoices, payouts }: { invoices: number; payouts: number }): string {
-  return `The old node has not ended everything: ${invoices} invoices can still be paid to it (ten minutes at most), ${payouts} payouts are open. ` +
-    "Start Hearth with the old node until they have ended, or, where it is lost, give them up: hearth node replace --write-off. Whoever pays such an invoice then has paid for nothing, and what the old node pays out of such a payout is your loss.";
+function unfinishedText({ invoices, payouts, restored }: Unfinished): string {
+  const meanwhile = restored ? " A backup was put back, and only the old node knows what left since it was made (hearth payouts restored)." : "";
+  return `The old node has not ended everything: ${invoices} invoices may have been paid to it, ${payouts} payouts are open.${meanwhile} ` +
+    "Start Hearth with the old node until it has ended them, about a quarter of an hour; or, where it is lost, give them up: hearth node replace --write-off. Whoever has paid such an invoice has paid for nothing then, and what the old node pays out is your loss.";
 }
 
 function refused(message: string): AppError {

@@ -3,6 +3,7 @@
  * that fails. A connection says that it is there long after it is gone, so only an answer counts as life.
  */
 import { lncFirstRetryMs, lncHealthMs, lncHealthTimeoutMs, lncLastRetryMs, lncSoundMs, nodeCallTimeoutMs } from "../base/limits.ts";
+import { systemClock } from "../base/clock.ts";
 import { describeError, log } from "../base/log.ts";
 import type { Pairing } from "./lnc-pairing.ts";
 import type { SessionTerms } from "./lnc-protocol.ts";
@@ -110,7 +111,7 @@ export class LncLink {
         // Where the node behind it hangs, a connection is no success.
         if (performance.now() - fromMs >= lncSoundMs) waitMs = lncFirstRetryMs;
       }
-      await pause(waitMs, signal);
+      await systemClock.sleep(waitMs, signal);
       waitMs = Math.min(waitMs * 2, lncLastRetryMs);
     }
     this.#up.reject(new LncEnd("it was stopped", false));
@@ -172,11 +173,4 @@ export class LncLink {
 
 async function isAlive(session: LncSession): Promise<boolean> {
   return session.call(healthCall, {}, lncHealthTimeoutMs).then(() => true, (error: unknown) => error instanceof LncEnd && error.connected);
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-  });
 }

@@ -74,8 +74,17 @@ export class Pairings {
 
   #read(name: string, proven: boolean): Pairing | undefined {
     if (!this.#secrets.names().includes(name)) return undefined;
-    const parsed = pairingSchema.safeParse(JSON.parse(this.#secrets.get(name)));
+    const parsed = pairingSchema.safeParse(tryJson(this.#secrets.get(name)));
     if (!parsed.success) throw new AppError("invalid_config", `The secret "${name}" is not what Hearth wrote; remove it with hearth secret remove ${name} and pair again with hearth lnc pair.`);
     return { ...parsed.data, proven };
+  }
+}
+
+/** Its complaint would quote the words. */
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

@@ -6,13 +6,14 @@ type Wanted = Readonly<Record<string, string>>;
 const selling: Wanted = {
   "/lnrpc.Lightning/GetInfo": "info:read", "/lnrpc.Lightning/AddInvoice": "invoices:write", "/lnrpc.Lightning/LookupInvoice": "invoices:read",
   "/lnrpc.Lightning/ListInvoices": "invoices:read", "/lnrpc.Lightning/SubscribeInvoices": "invoices:read", "/lnrpc.Lightning/ChannelBalance": "offchain:read",
+  "/lnrpc.Lightning/ListChannels": "offchain:read", "/lnrpc.Lightning/GetChanInfo": "info:read",
 };
 const paying: Wanted = { "/routerrpc.Router/SendPaymentV2": "offchain:write", "/routerrpc.Router/TrackPaymentV2": "offchain:read", "/lnrpc.Lightning/ListPayments": "offchain:read" };
 /**
- * Good to have: they take expired invoices off the node, and find the route hints of one without public channels. Not asked for, since a litd
- * whose LND does not know one of them would refuse the whole session.
+ * Good to have: they take expired invoices off the node and tell how it is. Not asked for, since a litd whose LND does not know one of them
+ * would refuse the whole session.
  */
-const welcome = ["/lnrpc.Lightning/DeleteCanceledInvoice", "/lnrpc.Lightning/ListChannels", "/lnrpc.Lightning/GetChanInfo", "/lnrpc.State/GetState"];
+const welcome = ["/lnrpc.Lightning/DeleteCanceledInvoice", "/lnrpc.State/GetState"];
 /** With these nothing leaves the node. */
 const harmless = new Set(["invoices:write", "address:write", ...[...Object.keys(selling), ...welcome, "/lnrpc.Lightning/ListPayments", "/routerrpc.Router/TrackPaymentV2"].map((uri) => `uri:${uri}`)]);
 const secondsOfAYear = 31_536_000;

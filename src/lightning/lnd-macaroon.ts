@@ -23,7 +23,7 @@ const selling: readonly Need[] = [
   { right: "invoices:write", calls: lightning("AddInvoice") },
 ];
 const paying: readonly Need[] = [
-  { right: "offchain:read", calls: [...lightning("ChannelBalance", "ListPayments"), ...router("TrackPaymentV2")] },
+  { right: "offchain:read", calls: [...lightning("ChannelBalance", "ListChannels", "ListPayments"), ...router("TrackPaymentV2")] },
   { right: "offchain:write", calls: router("SendPaymentV2") },
 ];
 /** Good to have, for saying who the node is and how much can still be paid in; and LND's own invoice.macaroon has the last four. */

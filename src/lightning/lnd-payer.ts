@@ -14,7 +14,7 @@ const payment = z.object({
   payment_hash: z.string(), status: z.string(), payment_preimage: z.string().default(""), fee_msat: integer, value_msat: integer, failure_reason: z.string().default(""), creation_time_ns: integer,
 });
 const paymentPage = z.object({ payments: z.array(payment).default([]), last_index_offset: integer });
-const channelBalance = z.object({ local_balance: z.object({ msat: integer }).optional(), unsettled_local_balance: z.object({ msat: integer }).optional() });
+const channelBalance = z.object({ local_balance: z.object({ msat: integer }).optional(), unsettled_remote_balance: z.object({ msat: integer }).optional() });
 
 const channelList = z.object({ channels: z.array(z.object({ local_balance: integer, local_constraints: z.object({ chan_reserve_sat: integer }).optional() })).default([]) });
 
@@ -30,9 +30,9 @@ export function lndPayer(rpc: LndRpc): Payable {
   };
 }
 
-/** Without what each channel keeps back for its peer, which cannot be paid with. */
+/** What is leaving is the remote side's if it arrives, and LND counts it as that. Without what each channel keeps back for its peer, which cannot be paid with. */
 async function holds(rpc: LndRpc): Promise<Msat> {
-  const [{ local_balance: local, unsettled_local_balance: leaving }, kept] = await Promise.all([rpc.call("ChannelBalance", {}, channelBalance), keptBack(rpc)]);
+  const [{ local_balance: local, unsettled_remote_balance: leaving }, kept] = await Promise.all([rpc.call("ChannelBalance", {}, channelBalance), keptBack(rpc)]);
   const sum = (local?.msat ?? 0n) + (leaving?.msat ?? 0n) - kept;
   return msat(sum > 0n ? sum : 0n);
 }
@@ -53,18 +53,23 @@ async function keptBack(rpc: LndRpc): Promise<bigint> {
 
 async function pay(rpc: LndRpc, { bolt11, paymentHash, feeLimitMsat }: NewPayment, signal: AbortSignal): Promise<PaymentState> {
   const request = { payment_request: bolt11, fee_limit_msat: String(feeLimitMsat), timeout_seconds: paymentTimeoutSeconds, cltv_limit: maxPaymentCltvBlocks };
+  let isKnown = false;
   try {
     for await (const told of rpc.stream("SendPaymentV2", request, payment, signal)) {
+      isKnown = true;
       const state = stateOf(told);
       if (state.state !== "pending") return state;
     }
-    return { state: "pending" };
   } catch (error) {
     // Refused at the door: nothing was begun. Whatever else LND says no to may have been.
-    if (!(error instanceof LndError) || error.trouble !== "forbidden") throw error;
-    const kept = await lookUp(rpc, paymentHash);
-    return kept.state === "unknown" ? { state: "failed", reason: error.message } : kept;
+    const isRefused = !isKnown && error instanceof LndError && error.trouble === "forbidden";
+    const kept = isRefused ? await lookUp(rpc, paymentHash) : undefined;
+    if (kept) return kept.state === "unknown" ? { state: "failed", reason: (error as LndError).message } : kept;
+    if (!isKnown) throw error;
   }
+  if (isKnown) return { state: "pending" };
+  // Whether it was ever asked nobody knows.
+  throw new LndError("unreachable", "The Lightning node has said nothing of this payment.");
 }
 
 /** The stream of one that is under way begins with how it stands. */

@@ -50,6 +50,8 @@ export function refusalOf(words: string, code: number | undefined): LndError {
   if (/process of starting up|not yet ready|waiting to start/i.test(words)) return new LndError("starting", "The Lightning node is starting.");
   if (/permission denied|verification failed|cannot get macaroon|expected 1 macaroon|cannot determine data format|macaroon/i.test(words))
     return new LndError("forbidden", `The Lightning node refuses the macaroon (${text}).`);
+  // The gateway's own word on a path that it does not have.
+  if (code === grpcNotFound && words === "Not Found") return new LndError("unknown_call", text);
   if (/unable to locate invoice|no existing invoices|payment isn't initiated|edge not found/i.test(words) || code === grpcNotFound) return new LndError("not_found", text);
   if (code === grpcUnimplemented) return new LndError("unknown_call", text);
   return new LndError("refused", `The Lightning node refused: ${text}.`);

@@ -56,7 +56,7 @@ async function createInvoice(rpc: LndRpc, { amountMsat, reference, memo, expiryS
   // A payer would be shown what we have not asked for.
   if (text === undefined || text.paymentHash !== made.r_hash || text.amountMsat !== amountMsat) throw new LndError("refused", "The Lightning node made another invoice than was asked for.");
   // LND's own choice, where the channels cannot be looked at: it would not fit into the headers of every client.
-  if (text.routeHints > maxRouteHints) throw new LndError("refused", `The Lightning node puts ${text.routeHints} route hints into an invoice; give its macaroon offchain:read and info:read, so that ${maxRouteHints} can be chosen.`);
+  if (text.routeHints > maxRouteHints) throw new LndError("refused", `The Lightning node puts ${text.routeHints} route hints into an invoice; give its macaroon offchain:read and info:read (a session: ListChannels and GetChanInfo), so that ${maxRouteHints} can be chosen.`);
   return { paymentHash: made.r_hash, bolt11: made.payment_request, expiresAtMs: text.expiresAtMs };
 }
 

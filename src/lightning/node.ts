@@ -100,8 +100,8 @@ export interface Payable {
   /** The least `feeLimitMsat` for this amount that it can keep to. */
   leastFeeLimitMsat(amountMsat: Msat): Msat;
   /**
-   * Asks the node to pay, once, and waits for the end, or until `signal` fires: the payment goes on without us. Never to be repeated:
-   * whatever it throws leaves open whether the node was asked.
+   * Asks the node to pay, once, and waits for the end, or until `signal` fires: the payment goes on without us. `pending` is the node's own
+   * word. Never to be repeated: whatever it throws, also when `signal` has fired, leaves open whether the node was asked.
    */
   pay(payment: NewPayment, signal: AbortSignal): Promise<PaymentState>;
   /** The node's own word on one payment. Safe to repeat. @throws AppError `node_unavailable`. */

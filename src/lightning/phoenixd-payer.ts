@@ -44,7 +44,6 @@ async function pay(api: PhoenixdApi, { bolt11, paymentHash }: NewPayment, signal
   try {
     await api.post("/payinvoice", { invoice: bolt11 }, sent, signal);
   } catch (error) {
-    if (signal.aborted) return { state: "pending" };
     // Refused at the door, or answered that it failed; the latter also of an invoice that is being paid, or was. What the node keeps tells which.
     if (!(error instanceof PhoenixdError) || (error.trouble !== "payment_failed" && error.trouble !== "forbidden")) throw error;
     const kept = await lookUp(api, paymentHash);

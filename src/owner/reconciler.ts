@@ -8,6 +8,7 @@ import type { Payments } from "../payments/payments.ts";
 import type { Payouts } from "../payments/payouts.ts";
 import { type PayoutDiscrepancy, type PayoutReconciliation, reconcilePayouts } from "../payments/reconcile-payouts.ts";
 import { type Discrepancy, reconcile, type Reconciliation } from "../payments/reconcile.ts";
+import { nodeSinceMs } from "../payments/replace-node.ts";
 import type { Reader } from "../store/reader.ts";
 
 export type AnyDiscrepancy = Discrepancy | PayoutDiscrepancy;
@@ -53,10 +54,12 @@ export class Reconciler {
     const listSettled = await this.#node.listing();
     if (listSettled === undefined) throw new AppError("cannot_reconcile", "This node cannot list what it was paid.");
     const atMs = this.#clock.nowMs();
+    // What an earlier node did this one knows nothing of.
+    const sinceMs = Math.max(atMs - days * dayMs, nodeSinceMs(this.#reader));
     // Asked one by one through the guard, listed by the node itself.
     const node = { lookupInvoice: this.#node.lookupInvoice.bind(this.#node), listSettled };
-    const result = await reconcile({ node, payments: this.#payments, reader: this.#reader }, atMs - days * dayMs);
-    const payouts = await this.#comparePayouts(atMs - days * dayMs);
+    const result = await reconcile({ node, payments: this.#payments, reader: this.#reader }, sinceMs);
+    const payouts = await this.#comparePayouts(sinceMs);
     const discrepancies = [...result.discrepancies, ...(payouts?.discrepancies ?? [])];
     for (const one of discrepancies) log.error("reconcile.discrepancy", describe(one));
     log.info("reconcile.done", { days, settled: result.settledOnNode, credited: result.creditedHere, repaired: result.repaired, ...(payouts && { paid_out: payouts.paidOutHere }), discrepancies: discrepancies.length });

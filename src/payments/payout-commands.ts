@@ -140,7 +140,7 @@ export const bookPayout = command("payments.bookPayout", (tx, input: BookPayoutI
   if (before !== undefined && before.state !== "failed") return { ok: false, reason: "known" };
   const account = findAccount(tx, accountId);
   if (account?.kind !== "buyer") return { ok: false, reason: "no_account" };
-  if (before !== undefined && before.accountId !== accountId) return { ok: false, reason: "another_account" };
+  if (before !== undefined && (before.accountId !== accountId || before.amountMsat !== amountMsat)) return { ok: false, reason: "another_account" };
   // Of one that has a limit, no more of the fee than that.
   const fee = before === undefined ? feeMsat : minMsat(feeMsat, before.feeLimitMsat);
   if (spendable(account) < amountMsat + fee) return { ok: false, reason: "insufficient_balance", spendableMsat: spendable(account) };

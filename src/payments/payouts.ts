@@ -56,7 +56,7 @@ export class Payouts {
       find: (id) => this.find(id),
       lookUp: (payout) => this.#lookUpOpen(payout),
       condition: () => parts.node.condition(),
-      endBy: endBy,
+      endBy,
       end: (payout, end) => this.#end(payout, end, "node"),
     });
   }
@@ -151,6 +151,7 @@ export class Payouts {
     const leaving = new AbortController();
     const leave = () => leaving.abort();
     this.#stop.signal.addEventListener("abort", leave, { once: true });
+    if (this.#stop.signal.aborted) leave();
     void this.#clock.sleep(payoutStreamMs, leaving.signal).then(leave);
     try {
       const said = await payer.pay({ bolt11, paymentHash, amountMsat, feeLimitMsat }, leaving.signal);
@@ -264,7 +265,7 @@ function notBooked(refused: Extract<BookPayoutOutcome, { ok: false }>): AppError
     case "no_account":
       return new AppError("not_found", "No payer has this account; hearth key list and GET /admin/api/keys name them.");
     case "another_account":
-      return new AppError("conflict", "This payment was a payout of another account, to which it was given back.");
+      return new AppError("conflict", "This payment was a payout of another account, or of another amount.");
     case "insufficient_balance":
       return new AppError("conflict", `This account holds ${refused.spendableMsat} msat, less than was paid out and its fee.`);
   }

@@ -54,6 +54,8 @@ export class SettlementWatcher {
         log.warn("node.stream_broke", { reason: describeError(error), retry_ms: retryMs });
       }
       signal.removeEventListener("abort", leave);
+      // A listing that failed may have left a stream open.
+      leave();
       await this.#clock.sleep(retryMs, signal);
       // What was settled while nobody listened is found by look-up as well, not by the stream's word alone.
       if (!signal.aborted) await this.sweep();

@@ -53,13 +53,18 @@ export function payerContract(name: string, start: () => Promise<PayerUnderTest>
       expect(await running.payer.lookupPayment(toHex(sha256(crypto.getRandomValues(new Uint8Array(32)))))).toEqual({ state: "unknown" });
     }, patienceMs);
 
-    test("whoever leaves while it is on its way hears that it is, and it arrives all the same", async () => {
+    test("whoever leaves while it is on its way hears that it is, if anything; it is held until it arrives, and arrives all the same", async () => {
+      const before = await running.payer.holdsMsat();
       const invoice = await running.payeesInvoice(200, true);
       const leaving = new AbortController();
       const said = running.payer.pay(paymentOf(invoice, 200), leaving.signal);
       await ended(invoice.paymentHash, "pending");
+      const held = await running.payer.holdsMsat();
+      // phoenixd knows its fee before.
+      expect(held <= before && held >= before - feeLimitMsat).toBe(true);
+      const heard = said.catch((error: unknown) => error);
       leaving.abort();
-      expect(await said).toEqual({ state: "pending" });
+      expect(await heard).toMatchObject({ ...((await heard) instanceof Error ? { code: "node_unavailable" } : { state: "pending" }) });
       expect(await listed(invoice.paymentHash)).toMatchObject({ amountMsat: msat(200_000n), state: "pending" });
       await running.take(invoice.paymentHash);
       await ended(invoice.paymentHash, "succeeded");

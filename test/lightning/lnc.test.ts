@@ -32,7 +32,7 @@ test.each([
 ] as const)("%s (connected: %p) is the trouble %s", (words, connected, trouble) => expect(toError(new LncEnd(words, connected)).trouble).toBe(trouble));
 
 describe("a session", () => {
-  const custom = ["GetInfo", "AddInvoice", "LookupInvoice", "ListInvoices", "SubscribeInvoices", "ChannelBalance"].map((name) => `uri:/lnrpc.Lightning/${name}`);
+  const custom = ["GetInfo", "AddInvoice", "LookupInvoice", "ListInvoices", "SubscribeInvoices", "ChannelBalance", "ListChannels", "GetChanInfo"].map((name) => `uri:/lnrpc.Lightning/${name}`);
 
   test("that is made with the line Hearth shows can sell and cannot spend", () => {
     const made = (payouts: boolean) => [...sessionCommand(payouts).matchAll(/--uri=(\S+)/g)].map(([, uri]) => `uri:${uri}`);

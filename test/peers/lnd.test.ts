@@ -120,7 +120,7 @@ describe("hearth doctor", () => {
   test("takes a macaroon that names calls for what they are", async () => {
     const calls = (...names: string[]) => names.map((name) => `uri:/${name}`);
     const sell = calls("lnrpc.Lightning/AddInvoice", "lnrpc.Lightning/LookupInvoice", "lnrpc.Lightning/ListInvoices", "lnrpc.Lightning/SubscribeInvoices", "lnrpc.Lightning/GetInfo", "lnrpc.Lightning/ChannelBalance");
-    const pay = calls("routerrpc.Router/SendPaymentV2", "routerrpc.Router/TrackPaymentV2", "lnrpc.Lightning/ListPayments", "lnrpc.Lightning/ChannelBalance");
+    const pay = calls("routerrpc.Router/SendPaymentV2", "routerrpc.Router/TrackPaymentV2", "lnrpc.Lightning/ListPayments", "lnrpc.Lightning/ListChannels", "lnrpc.Lightning/ChannelBalance");
     const bakeCalls = async (rights: string[]) => (JSON.parse(`"${await net.seller.lncli("bakemacaroon", ...rights)}"`) as string).trim();
     const output = await doctor(await bakeCalls(sell), undefined, await bakeCalls(pay));
     expect(output).toMatch(/ok +macaroon: it can sell and cannot spend\n/);

@@ -77,7 +77,7 @@ export class PayoutModel {
     if (before && before.state !== "failed") return { ok: false, reason: "known" };
     const payer = this.#ledger.payers.get(b.payer);
     if (payer === undefined || b.payer === "trial") return { ok: false, reason: "no_account" };
-    if (before && before.payer !== b.payer) return { ok: false, reason: "another_account" };
+    if (before && (before.payer !== b.payer || before.amount !== b.amount)) return { ok: false, reason: "another_account" };
     const fee = before && before.limit < b.feeMsat ? before.limit : b.feeMsat;
     const spendableMsat = this.#ledger.spendable(b.payer);
     if (spendableMsat < b.amount + fee) return { ok: false, reason: "insufficient_balance", spendableMsat };

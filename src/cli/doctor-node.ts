@@ -69,8 +69,8 @@ const noPayment = "00".repeat(32);
 async function checkPayouts(payer: Payable | undefined): Promise<Line> {
   if (payer === undefined) return { ok: true, text: "payouts: off; whoever has a balance here can spend it, not collect it" };
   try {
-    const [holdsMsat] = await Promise.all([payer.holdsMsat(), payer.lookupPayment(noPayment)]);
-    return { ok: true, text: `payouts: the node may pay; it holds ${holdsMsat / 1000n} sats` };
+    const [{ spendableMsat }] = await Promise.all([payer.holdings(), payer.lookupPayment(noPayment)]);
+    return { ok: true, text: `payouts: the node may pay; it holds ${spendableMsat / 1000n} sats` };
   } catch (error) {
     return { ok: false, text: `payouts: the node cannot be asked for them (${describeError(error)})` };
   }

@@ -57,7 +57,7 @@ export function boundedNode(node: Node & NodeAbilities): Node & NodeAbilities {
 /** A payment takes as long as its way takes: whoever asks for it says when to leave. */
 function boundedPayer(payer: Payable, gate: Gate): Payable {
   return {
-    holdsMsat: () => gate.run(() => withDeadline(payer.holdsMsat())),
+    holdings: () => gate.run(() => withDeadline(payer.holdings())),
     leastFeeLimitMsat: (amountMsat) => payer.leastFeeLimitMsat(amountMsat),
     pay: (payment, signal) => payer.pay(payment, signal),
     lookupPayment: (paymentHash) => gate.run(() => withDeadline(payer.lookupPayment(paymentHash))),

@@ -4,10 +4,10 @@
  */
 import { z } from "zod";
 import { lndPaymentPage, maxPaymentCltvBlocks, nodeCallTimeoutMs, paymentTimeoutSeconds } from "../base/limits.ts";
-import { msat, type Msat } from "../money/msat.ts";
+import { msat } from "../money/msat.ts";
 import { LndError, type LndRpc } from "./lnd-rpc.ts";
 import { integer } from "./lnd-fields.ts";
-import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
+import type { Holdings, NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
 
 /** Whatever else a version may say is no end. */
 const payment = z.object({
@@ -22,7 +22,7 @@ type LndPayment = z.infer<typeof payment>;
 
 export function lndPayer(rpc: LndRpc): Payable {
   return {
-    holdsMsat: () => holds(rpc),
+    holdings: () => holdings(rpc),
     leastFeeLimitMsat: () => msat(0n),
     pay: (input, signal) => pay(rpc, input, signal),
     lookupPayment: (paymentHash) => lookUp(rpc, paymentHash),
@@ -30,11 +30,11 @@ export function lndPayer(rpc: LndRpc): Payable {
   };
 }
 
-/** What is leaving is the remote side's if it arrives, and LND counts it as that. Without what each channel keeps back for its peer, which cannot be paid with. */
-async function holds(rpc: LndRpc): Promise<Msat> {
+/** What is leaving is the remote side's if it arrives, and LND counts it as that. What a channel keeps back for its peer cannot be paid with. */
+async function holdings(rpc: LndRpc): Promise<Holdings> {
   const [{ local_balance: local, unsettled_remote_balance: leaving }, kept] = await Promise.all([rpc.call("ChannelBalance", {}, channelBalance), keptBack(rpc)]);
-  const sum = (local?.msat ?? 0n) + (leaving?.msat ?? 0n) - kept;
-  return msat(sum > 0n ? sum : 0n);
+  const spendable = (local?.msat ?? 0n) - kept;
+  return { spendableMsat: msat(spendable > 0n ? spendable : 0n), leavingMsat: msat(leaving?.msat ?? 0n) };
 }
 
 async function keptBack(rpc: LndRpc): Promise<bigint> {

@@ -93,10 +93,13 @@ export type NewPayment = { bolt11: string; paymentHash: string; amountMsat: Msat
 /** A payment that has left, or is on its way. */
 export type PaidOut = { paymentHash: string; amountMsat: Msat; atMs: number; state: "pending" | "succeeded" };
 
+/** `leavingMsat`: on its way out, and back if it fails; for a moment after it has arrived too. */
+export type Holdings = { spendableMsat: Msat; leavingMsat: Msat };
+
 /** A node that may pay, because the owner gave it the right to. */
 export interface Payable {
-  /** What it could pay with; what is on its way out counts too where the node can tell. @throws AppError `node_unavailable`. */
-  holdsMsat(): Promise<Msat>;
+  /** @throws AppError `node_unavailable`. */
+  holdings(): Promise<Holdings>;
   /** The least `feeLimitMsat` for this amount that it can keep to. */
   leastFeeLimitMsat(amountMsat: Msat): Msat;
   /**

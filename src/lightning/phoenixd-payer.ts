@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { phoenixdPaymentPage, stuckPayoutAfterMs } from "../base/limits.ts";
 import { ceilDivide, ceilToSat, msat, satToMsat, type Msat } from "../money/msat.ts";
-import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
+import type { Holdings, NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
 import { type PhoenixdApi, PhoenixdError } from "./phoenixd-api.ts";
 import { balance, type PhoenixdOptions } from "./phoenixd.ts";
 
@@ -19,7 +19,7 @@ type Outgoing = z.infer<typeof outgoing>;
 
 export function phoenixdPayer({ api, clock }: PhoenixdOptions): Payable {
   return {
-    holdsMsat: () => holds(api, clock.nowMs() - stuckPayoutAfterMs),
+    holdings: () => holdings(api, clock.nowMs() - stuckPayoutAfterMs),
     leastFeeLimitMsat,
     pay: (payment, signal) => pay(api, payment, signal),
     lookupPayment: (paymentHash) => lookUp(api, paymentHash),
@@ -28,11 +28,11 @@ export function phoenixdPayer({ api, clock }: PhoenixdOptions): Payable {
 }
 
 /** What is on its way out is no part of its balance (`availableBalanceForSend`); nothing is for longer than its blocks last. */
-async function holds(api: PhoenixdApi, sinceMs: number): Promise<Msat> {
+async function holdings(api: PhoenixdApi, sinceMs: number): Promise<Holdings> {
   const { balanceSat } = await api.get("/getbalance", balance);
-  let sats = BigInt(balanceSat);
-  for await (const { isPaid, completedAt, sent: leaving } of listOutgoing(api, sinceMs)) if (!isPaid && completedAt == null) sats += BigInt(leaving);
-  return msat(sats * 1000n);
+  let leaving = 0n;
+  for await (const { isPaid, completedAt, sent: sats } of listOutgoing(api, sinceMs)) if (!isPaid && completedAt == null) leaving += BigInt(sats);
+  return { spendableMsat: msat(BigInt(balanceSat) * 1000n), leavingMsat: msat(leaving * 1000n) };
 }
 
 /** 0.4 % and 4 sats (`trampolineFees` in lightning-kmp's NodeParams.kt; phoenix.acinq.co/server/api). */

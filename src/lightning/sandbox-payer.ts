@@ -9,7 +9,7 @@ import { AppError } from "../base/errors.ts";
 import { News } from "../base/news.ts";
 import { msat, type Msat } from "../money/msat.ts";
 import { signInvoice } from "./bolt11.ts";
-import type { NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
+import type { Holdings, NewPayment, PaidOut, Payable, PaymentState } from "./node.ts";
 import type { Entry, PayeeEntry } from "./sandbox-file.ts";
 
 /** How paying goes wrong. Counts go down as they are used. */
@@ -69,11 +69,17 @@ export class SandboxPayer implements Payable {
     return undefined;
   }
 
-  async holdsMsat(): Promise<Msat> {
+  async holdings(): Promise<Holdings> {
     await this.#parts.answerable();
-    let left: bigint = this.#parts.receivedMsat();
-    for (const payment of this.#byHash.values()) if (payment.sending && payment.taken === true) left -= payment.amountMsat + payment.sending.feeMsat;
-    return msat(left);
+    let spendable: bigint = this.#parts.receivedMsat(), leaving = 0n;
+    for (const payment of this.#byHash.values()) {
+      const { state } = stateOf(payment);
+      if (state !== "pending" && state !== "succeeded") continue;
+      const cost = payment.amountMsat + payment.sending!.feeMsat;
+      spendable -= cost;
+      if (state === "pending") leaving += cost;
+    }
+    return { spendableMsat: msat(spendable), leavingMsat: msat(leaving) };
   }
 
   leastFeeLimitMsat(): Msat {

@@ -9,7 +9,7 @@ import { describeError, log } from "../base/log.ts";
 import { owedMsat } from "../ledger/owed.ts";
 import type { NodeCondition, PaidOut, Payable, PaymentState } from "../lightning/node.ts";
 import { opens } from "../lightning/preimage.ts";
-import { maxMsatOf, type Msat } from "../money/msat.ts";
+import { maxMsatOf, minMsat, type Msat, msat } from "../money/msat.ts";
 import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 import { type EndedBy, isEnded, type OpenPayout, type Payout, type PayoutEnd, payoutsOff } from "./payout.ts";
@@ -129,15 +129,21 @@ export class Payouts {
     if (feeLimitMsat < payer.leastFeeLimitMsat(amountMsat)) throw new AppError("payouts_off", "This house allows less for a payment's way than its node takes.");
     const before = await this.#owed();
     // What another app of the node has paid cannot be told from what we pay.
-    const [known, holdsMsat] = await Promise.all([payer.lookupPayment(paymentHash), payer.holdsMsat()]);
+    const [known, { spendableMsat, leavingMsat }] = await Promise.all([payer.lookupPayment(paymentHash), payer.holdings()]);
     if (known.state !== "unknown") throw new AppError("invoice_already_used", "This invoice was paid, or tried, before; ask for a new one.");
     // What ended while the node was asked is in one of the two.
     const owed = maxMsatOf(before, await this.#owed());
-    const isInsolvent = owed + this.#reserveMsat > holdsMsat;
+    // Of what leaves only our own is owed still, and what has arrived is not.
+    const holds = spendableMsat + minMsat(leavingMsat, this.#sentMsat());
+    const isInsolvent = owed + this.#reserveMsat > holds;
     this.#insolventAtMs = isInsolvent ? this.#clock.nowMs() : undefined;
     if (!isInsolvent) return;
-    log.error("payout.insolvent", { owed_msat: owed, holds_msat: holdsMsat, reserve_msat: this.#reserveMsat });
+    log.error("payout.insolvent", { owed_msat: owed, holds_msat: holds, reserve_msat: this.#reserveMsat });
     throw payoutsOff();
+  }
+
+  #sentMsat(): Msat {
+    return msat(this.open.reduce((sum, { state, amountMsat, feeLimitMsat }) => (state === "sent" ? sum + amountMsat + feeLimitMsat : sum), 0n));
   }
 
   async #owed(): Promise<Msat> {

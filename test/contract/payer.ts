@@ -33,12 +33,12 @@ export function payerContract(name: string, start: () => Promise<PayerUnderTest>
     const ended = (paymentHash: string, state: PaymentState["state"]) => until(`it is ${state}`, async () => (await running.payer.lookupPayment(paymentHash)).state === state, patienceMs);
     /** phoenixd tells it in whole sats. */
     const holdsBecome = (amount: bigint) => until(`it holds ${amount}`, async () => {
-      const holds = await running.payer.holdsMsat();
-      return holds <= amount && holds > amount - 1_000n;
+      const { spendableMsat, leavingMsat } = await running.payer.holdings();
+      return leavingMsat === 0n && spendableMsat < amount + 1_000n && spendableMsat > amount - 1_000n;
     }, patienceMs);
 
     test("pays: the preimage proves it, a look-up and the list say the same, and the node holds so much less", async () => {
-      const before = await running.payer.holdsMsat();
+      const { spendableMsat: before } = await running.payer.holdings();
       const invoice = await running.payeesInvoice(300, false);
       const said = await running.payer.pay(paymentOf(invoice, 300), never);
       if (said.state !== "succeeded") throw new Error(`it ended ${said.state}`);
@@ -54,24 +54,29 @@ export function payerContract(name: string, start: () => Promise<PayerUnderTest>
     }, patienceMs);
 
     test("whoever leaves while it is on its way hears that it is, if anything; it is held until it arrives, and arrives all the same", async () => {
-      const before = await running.payer.holdsMsat();
+      const { spendableMsat: before } = await running.payer.holdings();
       const invoice = await running.payeesInvoice(200, true);
       const leaving = new AbortController();
       const said = running.payer.pay(paymentOf(invoice, 200), leaving.signal);
       await ended(invoice.paymentHash, "pending");
-      const held = await running.payer.holdsMsat();
+      await until("it is leaving", async () => (await running.payer.holdings()).leavingMsat >= 200_000n, patienceMs);
+      const { spendableMsat, leavingMsat } = await running.payer.holdings();
+      const held = spendableMsat + leavingMsat;
       // phoenixd knows its fee before.
-      expect(held <= before && held >= before - feeLimitMsat).toBe(true);
+      expect([held <= before, held >= before - feeLimitMsat]).toEqual([true, true]);
       const heard = said.catch((error: unknown) => error);
       leaving.abort();
       expect(await heard).toMatchObject({ ...((await heard) instanceof Error ? { code: "node_unavailable" } : { state: "pending" }) });
       expect(await listed(invoice.paymentHash)).toMatchObject({ amountMsat: msat(200_000n), state: "pending" });
       await running.take(invoice.paymentHash);
       await ended(invoice.paymentHash, "succeeded");
+      const end = await running.payer.lookupPayment(invoice.paymentHash);
+      // Nothing is leaving any more, sooner or later.
+      await holdsBecome(before - 200_000n - (end.state === "succeeded" ? end.feeMsat : 0n));
     }, patienceMs);
 
     test("one that the payee refuses has failed, is not listed, and the node holds what it held", async () => {
-      const before = await running.payer.holdsMsat();
+      const { spendableMsat: before } = await running.payer.holdings();
       const invoice = await running.payeesInvoice(200, true);
       const said = running.payer.pay(paymentOf(invoice, 200), never);
       await ended(invoice.paymentHash, "pending");
@@ -83,7 +88,7 @@ export function payerContract(name: string, start: () => Promise<PayerUnderTest>
     }, patienceMs);
 
     test("asked twice for one invoice it pays once, and never says that it failed", async () => {
-      const before = await running.payer.holdsMsat();
+      const { spendableMsat: before } = await running.payer.holdings();
       const invoice = await running.payeesInvoice(100, false);
       const first = await running.payer.pay(paymentOf(invoice, 100), never);
       if (first.state !== "succeeded") throw new Error(`it ended ${first.state}`);

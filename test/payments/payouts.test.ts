@@ -16,6 +16,7 @@ import { stopHouses } from "../support/payments-house.ts";
 afterEach(stopHouses);
 
 const sats = (amount: bigint) => msat(amount * 1_000n);
+const holding = (spendable: bigint, leaving = 0n) => ({ spendableMsat: sats(spendable), leavingMsat: sats(leaving) });
 
 describe("a payout", () => {
   test("is paid: the account pays amount and the fee really paid, and what the node holds is what the ledger says", async () => {
@@ -128,13 +129,23 @@ describe("whether money may leave", () => {
     const house = new House();
     const account = await house.accountWith(1_000n);
     await house.accountWith(500n);
-    house.said.holdsMsat = async () => sats(1_499n);
+    house.said.holdings = async () => holding(1_499n);
     const payout = house.intent(account, 400n);
     await expect(house.send(payout)).rejects.toMatchObject({ code: "payouts_off" });
     expect([house.stateOf(payout), house.payouts.state]).toEqual(["returned", { on: false, why: "insolvent" }]);
-    house.said.holdsMsat = async () => sats(1_500n);
+    house.said.holdings = async () => holding(1_500n);
     expect((await house.send(house.intent(account, 400n))).state).toBe("succeeded");
     expect(house.payouts.state).toEqual({ on: true });
+  });
+
+  test("what is on its way counts as held, so that who holds one payment stops nobody else's; what others send does not", async () => {
+    const house = new House();
+    const [first, second] = [await house.accountWith(1_000n), await house.accountWith(1_000n)];
+    await house.send(house.intent(first, 400n, { held: true }));
+    expect((await house.send(house.intent(second, 200n))).state).toBe("succeeded");
+    // The owner's own payment, or one that has arrived and is not out of the channel yet.
+    house.said.holdings = async () => holding(900n, 1_000n);
+    await expect(house.send(house.intent(second, 200n))).rejects.toMatchObject({ code: "payouts_off" });
   });
 
   test("a payout that ends while the node is asked hides no want of money", async () => {
@@ -143,10 +154,10 @@ describe("whether money may leave", () => {
     const held = await house.send(house.intent(account, 400n, { held: true }));
     const next = house.intent(account, 200n);
     // 100 sats are missing. It says what it holds, and before it is heard the other payment has left.
-    house.said.holdsMsat = async () => {
+    house.said.holdings = async () => {
       house.node.payer.decide(held.paymentHash, true);
       await house.clock.settle();
-      return sats(900n);
+      return holding(900n);
     };
     await expect(house.send(next)).rejects.toMatchObject({ code: "payouts_off" });
     expect([house.stateOf(held), house.stateOf(next)]).toEqual(["succeeded", "returned"]);
@@ -236,7 +247,7 @@ describe("payout intent x", () => {
     const house = new House();
     const account = await house.accountWith(1_000n);
     const payout = house.intent(account, 400n);
-    house.said.holdsMsat = async () => (void house.payouts.stop(), sats(1_000n));
+    house.said.holdings = async () => (void house.payouts.stop(), holding(1_000n));
     await expect(house.send(payout)).rejects.toMatchObject({ code: "payouts_off" });
     expect([house.stateOf(payout), house.paid, house.spendable(account)]).toEqual(["returned", [], sats(1_000n)]);
   });

@@ -35,7 +35,7 @@ export class PayoutsHouse extends PaymentsHouse {
     super.restart();
     this.boot = this.writer.tx.get<{ id: bigint }>("SELECT max(id) AS id FROM boot")!.id;
     const payer: Payable = {
-      holdsMsat: () => this.#node.holdsMsat(),
+      holdings: () => this.#node.holdings(),
       leastFeeLimitMsat: (amountMsat) => this.#node.leastFeeLimitMsat(amountMsat),
       pay: (payment, signal) => (this.paid.push(payment.paymentHash), this.#node.pay(payment, signal)),
       lookupPayment: (paymentHash) => (this.asked.push(paymentHash), this.#node.lookupPayment(paymentHash)),
@@ -50,7 +50,7 @@ export class PayoutsHouse extends PaymentsHouse {
     const { payer } = this.node;
     const { said } = this;
     return {
-      holdsMsat: said.holdsMsat ?? (() => payer.holdsMsat()), leastFeeLimitMsat: said.leastFeeLimitMsat ?? (() => payer.leastFeeLimitMsat()),
+      holdings: said.holdings ?? (() => payer.holdings()), leastFeeLimitMsat: said.leastFeeLimitMsat ?? (() => payer.leastFeeLimitMsat()),
       pay: said.pay ?? ((payment, signal) => payer.pay(payment, signal)), lookupPayment: said.lookupPayment ?? ((paymentHash) => payer.lookupPayment(paymentHash)),
       listPaidOut: said.listPaidOut ?? ((sinceMs) => payer.listPaidOut(sinceMs)),
     };
@@ -109,8 +109,8 @@ export class PayoutsHouse extends PaymentsHouse {
   }
 
   /** What the node could pay with now, by its own books. */
-  holds(): Promise<Msat> {
-    return this.clock.until(this.node.payer.holdsMsat());
+  async holds(): Promise<Msat> {
+    return (await this.clock.until(this.node.payer.holdings())).spendableMsat;
   }
 
   expectBooks(): void {

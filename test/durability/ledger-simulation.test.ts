@@ -1,5 +1,5 @@
 /**
- * The long run of the ledger's random walks: a thousand seeds unless `HEARTH_SEEDS` says otherwise, on two processes.
+ * The long run of the ledger's random walks: six hundred seeds unless `HEARTH_SEEDS` says otherwise, on two processes.
  * A failure names the seed and the step; `HEARTH_SEED=N bun test test/ledger/simulation.test.ts` replays it.
  */
 import { expect, test } from "bun:test";
@@ -25,7 +25,7 @@ async function walkShare(share: number): Promise<ShareReport> {
 }
 
 test("no order of events in any of the seeds makes or loses a millisatoshi, or opens an account to whom it is not", async () => {
-  const { seeds, steps } = walkSize(1_000);
+  const { seeds, steps } = walkSize(600);
   const shares = await Promise.all(Array.from({ length: processes }, (_, share) => walkShare(share)));
   expect(shares.reduce((sum, share) => sum + share.steps, 0)).toBe(seeds.length * steps);
   // A walk that never gets somewhere proves nothing about it.

@@ -4,7 +4,8 @@ import type { RunningHearth } from "./hearth.ts";
 /** How a process ends that was killed, by its exit code. */
 const killedCode = 128 + 9;
 
-export async function firstLife(start: () => Promise<RunningHearth>, goOn: (url: string) => Promise<unknown>): Promise<{ killed: boolean }> {
+/** @param ends How it ends by itself: in good order, or at once where its last writes are none of the test's. */
+export async function firstLife(start: () => Promise<RunningHearth>, goOn: (url: string) => Promise<unknown>, ends: "in order" | "at once" = "in order"): Promise<{ killed: boolean }> {
   let hearth: RunningHearth;
   try {
     hearth = await start();
@@ -20,5 +21,10 @@ export async function firstLife(start: () => Promise<RunningHearth>, goOn: (url:
     hearth.kill("SIGKILL");
     throw error;
   }
-  return { killed: (await hearth.stop()) === killedCode };
+  if (ends === "in order") return { killed: (await hearth.stop()) === killedCode };
+  // Whoever is dead by now was killed by the shim, late.
+  const wasKilled = (await Promise.race([hearth.exited, Bun.sleep(50)])) === killedCode;
+  hearth.kill("SIGKILL");
+  await hearth.exited;
+  return { killed: wasKilled };
 }

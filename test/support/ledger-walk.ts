@@ -270,7 +270,7 @@ function inspect(value: unknown): string {
 
 if (import.meta.main) {
   const [share, shares] = [Number(process.argv[2]), Number(process.argv[3])];
-  const { seeds, steps } = walkSize(1_000);
+  const { seeds, steps } = walkSize(600);
   const reached = new Set<string>();
   let walked = 0;
   for (const seed of seeds.filter((one) => one % shares === share)) {

@@ -14,6 +14,8 @@ export type Sweep<Seen> = {
   when: Kill["when"];
   /** The first write to die at; 1 unless told. */
   from?: number;
+  /** Dies at every so manieth write; 1 unless told. Before one write is nearly after the one before it. */
+  every?: number;
   act: Act<Seen>;
   /** Throws when the directory does not hold what the clients were told. Also called for the run that was not killed. */
   judge(end: { directory: string; kill: Kill; killed: boolean; seen: Seen }): Promise<void> | void;
@@ -31,7 +33,8 @@ export async function sweepKills<Seen>(sweep: Sweep<Seen>): Promise<{ kills: num
   let failure: Error | undefined;
   const lane = async () => {
     while (!ended) {
-      const kill: Kill = { write: next++, when: sweep.when };
+      const kill: Kill = { write: next, when: sweep.when };
+      next += sweep.every ?? 1;
       if (kill.write > mostWrites) throw new Error(`still killed at write ${mostWrites}`);
       try {
         if (await killOnce(sweep, kill)) kills++;

@@ -170,12 +170,13 @@ async function openChannel(from: LndPeer, to: LndPeer, generate: (blocks: number
     const { channels } = JSON.parse(await from.lncli("listchannels", "--active_only")) as { channels: unknown[] };
     return channels.length > 0 ? true : undefined;
   });
-  // An active channel is not routable at once.
-  await eventually("a first payment", async () => {
-    const { payment_request: invoice } = JSON.parse(await to.lncli("addinvoice", "--amt=1")) as { payment_request: string };
-    await from.lncli("payinvoice", "--force", "--timeout=5s", invoice);
-    return true;
-  });
+  // An active channel is not routable at once, and not in both directions at the same time.
+  for (const [payer, payee] of [[from, to], [to, from]] as const)
+    await eventually("a first payment", async () => {
+      const { payment_request: invoice } = JSON.parse(await payee.lncli("addinvoice", "--amt=1")) as { payment_request: string };
+      await payer.lncli("payinvoice", "--force", "--timeout=5s", invoice);
+      return true;
+    });
 }
 
 /** From the payer to the seller, beside the public one. */

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const rpcUser = "peers", rpcPassword = "peers";
-const startTimeoutMs = 90_000;
+const startTimeoutMs = 60_000;
 const pollMs = 200;
 const channelSats = 4_000_000;
 
@@ -125,8 +125,21 @@ async function startPeer(programs: string, folder: string, name: string, chain: 
   return peer;
 }
 
-/** About fifteen seconds once everything is built. */
+const tries = 3;
+
+/** About fifteen seconds once everything is built. Now and then a node does not hear of its chain: then all of it begins anew. */
 export async function startLndNetwork(): Promise<LndNetwork> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce();
+    } catch (error) {
+      if (attempt === tries) throw error;
+      console.warn(`the Lightning network did not start: ${String(error)}`);
+    }
+  }
+}
+
+async function startOnce(): Promise<LndNetwork> {
   const programs = await buildLnd();
   const folder = mkdtempSync(join(tmpdir(), "hearth-lnd-"));
   mkdirSync(join(folder, "btcd"));

@@ -14,7 +14,7 @@ import type { Writer } from "../store/command.ts";
 import type { Reader } from "../store/reader.ts";
 import type { Accounts } from "./accounts.ts";
 import type { Asker } from "./asker.ts";
-import { findRequest } from "./request-keys.ts";
+import { findRequest, idempotencyMismatch } from "./request-keys.ts";
 import { type TakeOutcome, takePayout } from "./take-payout.ts";
 
 export type CollectOrder = { bolt11: string; amountSats: Sat; /** SHA-256 of the canonical body, hex. */ bodyHash: string };
@@ -142,10 +142,6 @@ export class Collect {
 
 function limited(message: string): AppError {
   return new AppError("payout_limit", message, { retryable: true, retryAfterSeconds: 3_600 });
-}
-
-function idempotencyMismatch(): AppError {
-  return new AppError("idempotency_mismatch", "This Idempotency-Key was used for another request; choose a new one.");
 }
 
 function invalidInvoice(what: string): AppError {

@@ -2,6 +2,7 @@
  * `Idempotency-Key`: the same request of the same account happens once in a day. A row says which call or payment a key
  * stands for; the answer itself is never kept, it is made again from that.
  */
+import { AppError } from "../base/errors.ts";
 import { requestKeyHours } from "../base/limits.ts";
 import { command, type Tx } from "../store/command.ts";
 
@@ -45,3 +46,7 @@ export const takeRequestKey = command("accounts.takeRequestKey", (tx, input: Req
   keepRequest(tx, input);
   return { ok: true, kept: input };
 });
+
+export function idempotencyMismatch(): AppError {
+  return new AppError("idempotency_mismatch", "This Idempotency-Key was used for another request; choose a new one.");
+}

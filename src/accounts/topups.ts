@@ -15,7 +15,7 @@ import { type Accounts, outlived, settlementUnknown } from "./accounts.ts";
 import type { Asker } from "./asker.ts";
 import { type ClaimOutcome, claimPayment, type ClaimProof, findClaim } from "./claim.ts";
 import type { Key } from "./keys.ts";
-import { findRequest, takeRequestKey } from "./request-keys.ts";
+import { findRequest, idempotencyMismatch, takeRequestKey } from "./request-keys.ts";
 import { deriveToken, hashToken } from "./token.ts";
 
 export type TopupOrder = { amountSats: Sat; claimNeedsSecret: boolean; /** SHA-256 of the canonical body, hex. */ bodyHash: string };
@@ -260,8 +260,4 @@ function notPaid(invoice: Invoice): AppError {
 
 function narrowed(): AppError {
   return new AppError("narrowed_credential", "A narrowed credential pays for calls; only the full one claims or refills.");
-}
-
-function idempotencyMismatch(): AppError {
-  return new AppError("idempotency_mismatch", "This Idempotency-Key was used for another request; choose a new one.");
 }

@@ -16,7 +16,7 @@ hearth payouts confirm RESTORED_AT       you have seen that list; payouts go on`
 
 /** What `why` means to an owner, and what to do. */
 const reasons: Record<string, string> = {
-  no_right: "the node gave no right to pay; set payout_macaroon of [lnd] or payout_password of [phoenixd]",
+  no_right: "the node gave no right to pay; set payout_macaroon of [lnd], payouts of [lnc] or payout_password of [phoenixd]",
   switched_off: "you have switched them off; hearth payouts on",
   restored: "a backup was put back; see hearth payouts restored",
   insolvent: "the node holds less than is owed to payers and the reserve; at the next request it is looked at again",

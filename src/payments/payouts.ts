@@ -187,7 +187,7 @@ export class Payouts {
   }
 
   /**
-   * Books what the node has paid, and this ledger does not know, as a payout of this account.
+   * Books what the node has paid, and this ledger does not know or took for unpaid, as a payout of this account.
    * @throws AppError `not_found`, `conflict`, `node_unavailable`, `payouts_off`.
    */
   async book(id: string, { paymentHash, amountMsat }: Pick<PaidOut, "paymentHash" | "amountMsat">, accountId: string): Promise<Payout> {

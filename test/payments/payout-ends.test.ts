@@ -50,6 +50,11 @@ describe("node and ledger held against each other", () => {
     const other = await house.accountWith(1_000n);
     const book = (to: string) => house.clock.until(house.payouts.book("po_new", payout, to));
     await expect(book(other)).rejects.toMatchObject({ code: "conflict" });
+    const trueWord = house.said.lookupPayment;
+    house.said.lookupPayment = async () => ({ state: "succeeded", preimage: "00".repeat(32), feeMsat: msat(0n) });
+    await expect(book(account)).rejects.toMatchObject({ code: "conflict" });
+    expect(house.stateOf(payout)).toBe("failed");
+    house.said.lookupPayment = trueWord;
     expect(await book(account)).toMatchObject({ id: payout.id, state: "succeeded", endedBy: "owner", feeMsat: 20_000n });
     expect(house.spendable(account)).toBe(sats(1_000n - 414n));
     await expect(book(account)).rejects.toMatchObject({ code: "conflict" });
